@@ -1,0 +1,1 @@
+"""Bytes to utterances: sniffing, the WAV fast path, decoding in worker processes, voice activity, cutting."""

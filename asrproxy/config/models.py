@@ -1,0 +1,223 @@
+"""The configuration file as frozen settings: this module is its reference, the schema and the documentation are made from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
+
+from asrproxy.plugin import ProviderSettings
+from asrproxy.units import Rate, Seconds, SecretStr, Section, Size
+
+
+def _one_or_many(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class AudioSettings(Section):
+    """`server.audio`: how recordings are decoded. Decoders are worker processes, started on demand and ended when idle."""
+
+    decoder: Literal["auto", "av", "pydub"] = Field(
+        "auto",
+        description="`av`: FFmpeg's libraries; `pydub`: pydub with the ffmpeg program; `auto`: av where installed, else pydub.",
+    )
+    workers: int = Field(0, ge=0, le=64, description="Decoder processes at most; 0: one a core.")
+    idle: Seconds = Field(30.0, description="A decoder process unused for this long is ended.")
+    timeout: Seconds = Field(30.0, gt=0, description="A decoder that gives no audio for this long is ended with its request.")
+    memory: Size = Field(512 * 2**20, description="Address space that a decoder process may add to its own; past it, its request fails.")
+
+
+class ServerSettings(Section):
+    """`server`: where it listens and what it takes."""
+
+    listen: Annotated[tuple[str, ...], BeforeValidator(_one_or_many)] = Field(
+        ("127.0.0.1:8790",), description="API: `HOST:PORT` and/or `unix:PATH`, one or several."
+    )
+    ops_listen: Annotated[tuple[str, ...], BeforeValidator(_one_or_many)] = Field(
+        ("0.0.0.0:8791",), description="Health and metrics only; an empty list: no ops port."
+    )
+    max_body: Size = Field(200 * 2**20, description="A longer body is 413 body_too_large.")
+    max_audio: Seconds = Field(4 * 3600.0, description="A longer recording is 413 audio_too_long.")
+    body_timeout: Seconds = Field(30.0, description="A caller who sends nothing for this long in the middle of a body gets 408.")
+    spool_memory: Size = Field(2**20, description="A body longer than this goes on to a temporary file.")
+    spool_dir: Path | None = Field(None, description="Folder of temporary files; none: the system's.")
+    drain: Seconds = Field(25.0, description="After SIGTERM, requests in flight may take this long.")
+    tokens: tuple[SecretStr, ...] = Field((), description="Bearer tokens; empty: whoever reaches the socket may call.")
+    page: bool = Field(True, description="Whether `/` shows the page where a person can drop or record audio.")
+    origins: tuple[str, ...] = Field((), description="Web origins that may call across origins; empty: none may.")
+    hosts: tuple[str, ...] = Field(
+        (), description="Host names that a browser may use for this server besides localhost, addresses and the listeners' own."
+    )
+    uvloop: bool = Field(True, description="Use uvloop's event loop where it is installed.")
+    audio: AudioSettings = AudioSettings()
+
+
+class ScaledTimeout(Section):
+    """`policy.timeout` as a mapping: `base` plus `per_audio_minute` for every minute of the recording."""
+
+    base: Seconds = Field(60.0, gt=0)
+    per_audio_minute: Seconds = 30.0
+
+    def of(self, audio_seconds: float) -> float:
+        """Seconds allowed for a recording of that length."""
+        return self.base + self.per_audio_minute * audio_seconds / 60
+
+
+def _fixed_or_scaled(value: object) -> object:
+    """A plain duration is fixed whatever the length."""
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return {"base": value, "per_audio_minute": 0.0}
+    return value
+
+
+class BackoffSettings(Section):
+    """`policy.retries.backoff`: the pause before attempt n is drawn from 0 to min(max, initial * factor ** (n - 2))."""
+
+    initial: Seconds = 0.2
+    factor: float = Field(2.0, ge=1)
+    max: Seconds = 5.0
+    jitter: Literal["full", "none"] = "full"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max < self.initial:
+            raise ValueError("max is below initial")
+        return self
+
+
+class RetrySettings(Section):
+    """`policy.retries`: how often a call that may be repeated is tried in all, and how many of recent calls may be repeats."""
+
+    attempts: int = Field(3, ge=1, le=20, description="Tries in all; 1: no retry.")
+    backoff: BackoffSettings = BackoffSettings()
+    budget: float = Field(
+        0.2, ge=0, le=10, description="Retries at most as a share of recent calls (with a small reserve for quiet times)."
+    )
+
+
+class CircuitSettings(Section):
+    """`policy.circuit`: after `failures` vendor faults in a row nothing is sent for `reset`; then `trials` calls find out."""
+
+    failures: int = Field(5, ge=1)
+    reset: Seconds = Field(60.0, gt=0)
+    trials: int = Field(1, ge=1)
+
+
+class LimitSettings(Section):
+    """`policy.limits`: what a provider may be asked at once and a second; who waits and for how long."""
+
+    rate: Rate | None = Field(150.0, description="Calls a second, evenly spaced after `burst`; null: no limit.")
+    burst: int = Field(20, ge=1, description="Calls that may start at once after quiet.")
+    concurrency: int | Literal["auto"] = Field(
+        200, description="Calls under way at once; `auto`: found from the vendor's refusals and latency."
+    )
+    queue: int = Field(400, ge=0, description="Calls that may wait for a permit; one more is 429.")
+    queue_timeout: Seconds = Field(5.0, description="A call waits at most this long for a permit, then 429.")
+
+    @field_validator("concurrency")
+    @classmethod
+    def _positive(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("expected a number of at least 1, or auto")
+        return value
+
+
+class MemorySettings(Section):
+    """`policy.long_audio.remember`: finished segments are kept, so that asking again pays only for what is missing."""
+
+    enabled: bool = True
+    ttl: Seconds = Field(3600.0, description="How long a finished segment is remembered.")
+    entries: int = Field(4096, ge=0, description="Segments kept in memory at most.")
+    folder: Path | None = Field(None, description="Also kept here, across restarts; transcripts on disk, so off unless named.")
+
+
+class LongAudioSettings(Section):
+    """`policy.long_audio`: how a recording longer than a provider's utterance is cut and put together."""
+
+    max_segment: Seconds = Field(59.0, gt=1, description="Seconds of an utterance at most; a provider's own limit, if lower, wins.")
+    min_silence: Seconds = Field(0.3, gt=0, description="A pause of at least this long is a place to cut.")
+    concurrency: int = Field(8, ge=1, description="Utterances of one recording under way at once.")
+    overlap: Seconds = Field(2.0, description="Where there is no pause, neighbours share this much and the seam is merged on the words.")
+    skip_silence: Seconds = Field(3.0, description="A silence longer than this is not sent; 0: everything is sent.")
+    recheck: bool = Field(True, description="Ask once more for a stretch with clear speech and no or far too few words.")
+    remember: MemorySettings = MemorySettings()
+
+
+class PolicySettings(Section):
+    """`policy`: the rules round every call; a provider may carry its own with the same keys, merged over this one."""
+
+    timeout: Annotated[ScaledTimeout, BeforeValidator(_fixed_or_scaled)] = Field(ScaledTimeout(), description="Whole request.")
+    attempt_timeout: Seconds = Field(15.0, gt=0, description="One call to a vendor.")
+    retries: RetrySettings = RetrySettings()
+    circuit: CircuitSettings = CircuitSettings()
+    limits: LimitSettings = LimitSettings()
+    long_audio: LongAudioSettings = LongAudioSettings()
+
+
+class HedgeSettings(Section):
+    """`routes.<name>.hedge`: a second attempt beside a slow first; the first good answer wins and the other is cancelled."""
+
+    after: Seconds | Literal["p50", "p90", "p95", "p99"] = "p95"
+    budget: float = Field(0.05, ge=0, le=1, description="Second attempts at most as a share of recent calls.")
+
+
+class RouteSettings(Section):
+    """`routes.<name>`: providers in the order in which they are tried."""
+
+    providers: tuple[str, ...] = Field(min_length=1)
+    hedge: HedgeSettings | None = None
+
+
+class ProviderEntry(Section):
+    """`providers.<name>`: the plugin's settings, and the policy that holds for this provider (already merged over the common one)."""
+
+    type: str
+    settings: SerializeAsAny[ProviderSettings] = ProviderSettings()
+    policy: PolicySettings = PolicySettings()
+
+
+class SharedSettings(Section):
+    """`shared`: what all sidecars of an account share through Redis: one token, one rate, circuit hints."""
+
+    redis: SecretStr = Field(description="redis://host:6379/0 or rediss://…; only reached off the request path.")
+    prefix: str = "asrproxy"
+    timeout: Seconds = Field(0.25, gt=0, description="Redis slower than this is taken as down; requests go on with a local share.")
+    secret: SecretStr | None = Field(
+        None, description="Encrypts the shared token; none: it is kept in the clear and Redis must be private."
+    )
+
+
+class LogSettings(Section):
+    """`log`: what is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+    transcripts: bool = Field(False, description="Write recognised text to the log.")
+
+
+class TracingSettings(Section):
+    """`tracing`: spans over OTLP/HTTP."""
+
+    otlp: str
+    sample: float = Field(1.0, ge=0, le=1)
+
+
+class Configuration(Section):
+    """The whole file."""
+
+    server: ServerSettings = ServerSettings()
+    providers: dict[str, ProviderEntry] = Field(min_length=1)
+    routes: dict[str, RouteSettings] = Field(default_factory=dict)
+    policy: PolicySettings = PolicySettings()
+    shared: SharedSettings | None = None
+    log: LogSettings = LogSettings()
+    tracing: TracingSettings | None = None
+
+    @model_validator(mode="after")
+    def _routes_name_providers(self) -> Self:
+        for name, route in self.routes.items():
+            for provider in route.providers:
+                if provider not in self.providers:
+                    raise ValueError(f"routes.{name}.providers names {provider!r}; the providers are {', '.join(self.providers)}")
+        return self

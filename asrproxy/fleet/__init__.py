@@ -1,0 +1,1 @@
+"""What the sidecars of an account share through Redis."""

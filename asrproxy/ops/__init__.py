@@ -1,0 +1,1 @@
+"""Metrics, traces and logs: they listen to events."""

@@ -1,0 +1,217 @@
+"""What a provider's author imports: the contract between the core and a provider. The only stable import surface (with `asrproxy.testing`).
+
+A provider is an import package with an entry point in the group `asrproxy.providers` that names a subclass of `Provider`. It translates
+one utterance into one vendor call and the answer back. It never retries, sleeps between tries, limits itself, cuts audio or logs-and-
+continues: the core's policy does that for every provider alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar
+
+from asrproxy.errors import (
+    AsrError,
+    AttemptTimeout,
+    CircuitOpen,
+    ConfigError,
+    DeadlineExceeded,
+    Fault,
+    Garbled,
+    NotReady,
+    Overloaded,
+    ProviderError,
+    RateLimited,
+    Refused,
+    Rejected,
+    Throttled,
+    Truncated,
+    Unavailable,
+    Unreachable,
+    UnsupportedParameter,
+)
+from asrproxy.events import Event, Noted, Observer, TokenRefreshed, ignore
+from asrproxy.model import (
+    AttemptRecord,
+    AudioFormat,
+    Capabilities,
+    Interim,
+    Options,
+    Recognition,
+    Sentence,
+    StreamEvent,
+    Traffic,
+    Utterance,
+    Word,
+)
+from asrproxy.units import Rate, Seconds, SecretStr, Section, Size
+
+__all__ = [
+    "AsrError",
+    "AttemptRecord",
+    "AttemptTimeout",
+    "AudioFormat",
+    "Call",
+    "Capabilities",
+    "CircuitOpen",
+    "ConfigError",
+    "Context",
+    "DeadlineExceeded",
+    "Event",
+    "Fault",
+    "Garbled",
+    "Health",
+    "Host",
+    "Interim",
+    "NotReady",
+    "Noted",
+    "Observer",
+    "Options",
+    "Overloaded",
+    "Provider",
+    "ProviderError",
+    "ProviderSettings",
+    "Rate",
+    "RateLimited",
+    "Recognition",
+    "Refused",
+    "Rejected",
+    "Seconds",
+    "SecretStr",
+    "Section",
+    "Sentence",
+    "Size",
+    "StreamEvent",
+    "Throttled",
+    "TokenRefreshed",
+    "Traffic",
+    "Trail",
+    "Truncated",
+    "Unavailable",
+    "Unreachable",
+    "UnsupportedParameter",
+    "Utterance",
+    "Word",
+    "ignore",
+]
+
+
+class ProviderSettings(Section):
+    """Base of a provider's own settings: everything below `providers.<name>` but `type`, `policy` and `price`, which are the core's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a provider can answer now; `reason` says why not, for `/readyz` and people."""
+
+    ready: bool = True
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the core gives a provider when it makes one.
+
+    name: the configured name. announce: where to say what happened (never what was said or a secret). cache: a folder for what may
+    be kept between runs (model weights).
+    """
+
+    name: str
+    announce: Observer = ignore
+    cache: Path = field(default_factory=lambda: Path.home() / ".cache" / "asrproxy")
+
+
+class Trail:
+    """What happened on the way to one answer: layers add a record, the answer shows them."""
+
+    __slots__ = ("records",)
+
+    def __init__(self) -> None:
+        self.records: list[AttemptRecord] = []
+
+    def calls(self) -> int:
+        """How many vendor calls were made."""
+        return sum(record.outcome != "skipped" for record in self.records)
+
+
+async def _no_detector(utterance: Utterance) -> float:
+    return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What goes with a call beside its audio.
+
+    deadline: a moment on the running loop's clock by which the caller must have an answer. attempt: 1 for the first. segment: index of
+    the utterance in the recording. voiced: seconds of clear speech in an utterance, by the core's voice-activity detector (costs a few
+    milliseconds: ask only when the answer looks short). traceparent: W3C, to be sent on.
+    """
+
+    request_id: str
+    deadline: float
+    options: Options = field(default_factory=Options)
+    attempt: int = 1
+    segment: int = 0
+    traffic: Traffic = Traffic.SHORT
+    trail: Trail = field(default_factory=Trail)
+    voiced: Callable[[Utterance], Awaitable[float]] = _no_detector
+    traceparent: str | None = None
+
+    def remaining(self) -> float:
+        """Seconds until the deadline; negative when it has passed."""
+        return self.deadline - asyncio.get_running_loop().time()
+
+    def with_attempt(self, attempt: int) -> Context:
+        """The same call, tried for the `attempt`th time."""
+        return replace(self, attempt=attempt)
+
+
+Call = Callable[[Utterance, Context], Awaitable[Recognition]]
+"""What a policy layer wraps, and what it becomes."""
+
+
+class Provider(ABC):
+    """One configured use of a vendor.
+
+    Life: the constructor only keeps what it is given; `start` opens (connections, helper processes) and returns soon, what takes long
+    (loading a model, a first token) goes on in a task that the provider owns, with `health` not ready meanwhile; `aclose` ends
+    everything. `recognize` may be called any number of times at once, also before `health` is ready (it waits or raises `NotReady`).
+    Cancelling a call closes its connection to the vendor.
+    """
+
+    Settings: ClassVar[type[ProviderSettings]] = ProviderSettings
+    summary: ClassVar[str] = ""
+    """One line for `asrproxy providers`."""
+
+    capabilities: Capabilities = Capabilities()
+    """On the class: with default settings. An instance may set its own."""
+
+    def __init__(self, settings: ProviderSettings, host: Host) -> None:
+        self.settings = settings
+        self.host = host
+
+    async def start(self) -> None:  # noqa: B027 -- most providers have nothing to open
+        """Opens what the provider needs. Raises ConfigError for what only shows at run time (a missing package, an unreadable file)."""
+
+    @abstractmethod
+    async def recognize(self, utterance: Utterance, context: Context) -> Recognition:
+        """One utterance to one recognition. Raises a `ProviderError`, or UnsupportedParameter for what its capabilities exclude."""
+
+    def stream(self, audio: AsyncIterator[bytes], format: AudioFormat, context: Context) -> AsyncIterator[StreamEvent]:
+        """Live audio to sentences; only where `capabilities.streaming`. audio: s16le mono at `format`, in pieces of any size."""
+        raise UnsupportedParameter(f"provider {self.host.name!r} has no streaming", param="stream")
+
+    def health(self) -> Health:
+        """Whether it can answer now. Costs nothing: no call is made."""
+        return Health()
+
+    def status(self) -> Mapping[str, object]:
+        """What `/v1/status` shows beside the core's own figures: JSON values, no secrets, no transcripts."""
+        return {}
+
+    async def aclose(self) -> None:  # noqa: B027 -- most providers have nothing to end
+        """Ends everything that was opened, also when `start` failed half-way. May be called twice."""

@@ -1,0 +1,1 @@
+"""Segments to text: joining, seams, cues."""

@@ -1,0 +1,61 @@
+"""The base of every settings class, and the types whose values people write with units: `250ms`, `10MiB`, `150/s`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
+
+__all__ = ["Rate", "Seconds", "SecretStr", "Section", "Size", "duration", "rate", "size"]
+
+_SECONDS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES: Final = {
+    "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
+}  # fmt: skip
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:us|ms|s|m|h|d))+")
+_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
+_RATE: Final = re.compile(r"(\d+(?:\.\d+)?) ?/ ?(s|m|h|d)")
+
+
+class Section(BaseModel):
+    """A mapping of the configuration file: unknown keys are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
+
+
+def duration(value: object) -> float:
+    """Seconds of `250ms`, `5s`, `2m`, `1h30m`; a bare number is seconds. Raises ValueError."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str) and _DURATION.fullmatch(text := value.strip()):
+        return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+    raise ValueError("expected a duration such as 250ms, 5s, 2m or 1h")
+
+
+def size(value: object) -> int:
+    """Bytes of `10MiB`, `1GB`; a bare whole number is bytes. Raises ValueError."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        return int(float(match[1]) * _BYTES[match[2]])
+    raise ValueError("expected a size such as 512KiB, 10MiB or 1GiB")
+
+
+def rate(value: object) -> float:
+    """Events a second of `150/s`, `100/m`; a bare number is per second. Raises ValueError."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str) and (match := _RATE.fullmatch(value.strip())):
+        return float(match[1]) / _SECONDS[match[2]]
+    raise ValueError("expected a rate such as 150/s or 100/m")
+
+
+def _written(pattern: str, example: str, number: str) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [{"type": "string", "pattern": f"^{pattern}$", "examples": [example]}, {"type": number, "minimum": 0}]})
+
+
+Seconds = Annotated[float, BeforeValidator(duration), Field(ge=0), _written(_DURATION.pattern, "5s", "number")]
+Size = Annotated[int, BeforeValidator(size), Field(ge=0), _written(_SIZE.pattern, "10MiB", "integer")]
+Rate = Annotated[float, BeforeValidator(rate), Field(gt=0), _written(_RATE.pattern, "150/s", "number")]

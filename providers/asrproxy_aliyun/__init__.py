@@ -1,0 +1,1 @@
+"""Alibaba Cloud NLS (Intelligent Speech Interaction)."""

@@ -1,0 +1,1 @@
+"""A provider that answers from the audio itself, for tests."""

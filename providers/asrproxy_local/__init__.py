@@ -1,0 +1,1 @@
+"""Recognisers that run on this machine."""

@@ -1,0 +1,1 @@
+"""Any server with the OpenAI audio API."""
