@@ -78,6 +78,10 @@ class Unauthorized(CallerError):
     """A bearer token is configured and this is not it."""
 
 
+class Forbidden(CallerError):
+    """A web page of another origin, or a host name that is not ours: a browser may not spend the user's money through localhost."""
+
+
 class NotFound(CallerError):
     """No such address."""
 

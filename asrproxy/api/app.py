@@ -1,0 +1,42 @@
+"""The HTTP applications of one sidecar: the API, and the ops port with health and metrics only."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from asrproxy.api import health, openapi, recognize, status
+from asrproxy.api.guard import guard
+from asrproxy.api.request import RUNTIME
+from asrproxy.ops.metrics import Metrics
+from asrproxy.runtime import Runtime
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def create_api(runtime: Runtime, metrics: Metrics) -> web.Application:
+    """Everything a pod's own containers may call. Opens nothing."""
+    app = web.Application(middlewares=[guard], client_max_size=runtime.server.max_body)
+    app[RUNTIME] = runtime
+    app[health.METRICS] = metrics
+    app.router.add_post("/v1/recognize", recognize.recognize)
+    app.router.add_get("/v1/status", status.status)
+    app.router.add_get("/openapi.json", openapi.openapi)
+    _add_health(app)
+    return app
+
+
+def create_ops(runtime: Runtime, metrics: Metrics) -> web.Application:
+    """What the kubelet and Prometheus may call: nothing here changes state or shows a transcript or a secret."""
+    app = web.Application(middlewares=[guard])
+    app[RUNTIME] = runtime
+    app[health.METRICS] = metrics
+    _add_health(app)
+    return app
+
+
+def _add_health(app: web.Application) -> None:
+    app.router.add_get("/livez", health.livez)
+    app.router.add_get("/readyz", health.readyz)
+    app.router.add_get("/metrics", health.metrics)

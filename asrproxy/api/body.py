@@ -1,0 +1,165 @@
+"""A request's bytes into a spool: raw or multipart, with a time limit on silence and a floor under the pace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiohttp import BodyPartReader, MultipartReader, StreamReader
+from aiohttp.http_exceptions import HttpProcessingError
+
+from asrproxy.audio.spool import Spool
+from asrproxy.errors import AsrError, BodyTimeout, InvalidAudio, InvalidParameter
+
+SLOWEST: Final = 512
+"""Bytes a second, on average: below the slowest codec that is taken (AMR at 4.75 kbit/s) nobody is sending audio."""
+LONGEST_FIELD: Final = 16_384
+FIELDS: Final = 32
+AUDIO_PARTS: Final = ("audio", "file")
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """What a body may be. body: bytes. memory: bytes kept in memory before a temporary file is made. silence: seconds between two pieces."""
+
+    body: int
+    memory: int
+    silence: float
+    folder: Path | None
+
+
+class Upload:
+    """A body on its way in. Owned by one request; leaving the context closes the spool and ends the reading."""
+
+    def __init__(self, limits: BodyLimits) -> None:
+        self.limits = limits
+        self.spool = Spool(memory=limits.memory, folder=limits.folder, limit=limits.body)
+        self._rest: asyncio.Task[None] | None = None
+
+    async def raw(self, content: StreamReader, *, known: int | None, ahead: bool) -> None:
+        """The whole body is the audio.
+
+        A body of known size that fits in memory is read to its end; a longer one goes on being read by a task of this upload, so that
+        decoding starts before the caller has sent everything (`ahead`).
+        """
+        if known is not None and known <= self.limits.memory:
+            await self._read_all(content)
+            return
+        if not ahead or await self._read_until(content, self.limits.memory):
+            await self._read_all(content)
+            return
+        self._rest = asyncio.create_task(self._read_rest(content))
+
+    async def form(self, reader: MultipartReader) -> dict[str, str]:
+        """The audio part into the spool; the other parts are the parameters. Raises InvalidParameter, InvalidAudio."""
+        fields: dict[str, str] = {}
+        found = False
+        async with self._pace() as pace:
+            while (part := await reader.next()) is not None:
+                if not isinstance(part, BodyPartReader):
+                    raise InvalidParameter("a part of the form is itself multipart")
+                name = (part.name or "")[:64]
+                if name in AUDIO_PARTS:
+                    if found:
+                        raise InvalidParameter("the form has more than one audio part", param=name)
+                    found = True
+                    while chunk := await part.read_chunk(65_536):
+                        await self.spool.write(bytes(chunk))
+                        pace.got(self.spool.size)
+                    continue
+                if name in fields:
+                    raise InvalidParameter(f"{name!r} is given twice", param=name)
+                if len(fields) >= FIELDS:
+                    raise InvalidParameter(f"the form has more than {FIELDS} parts")
+                fields[name] = await _field(part, name)
+        if not found:
+            raise InvalidAudio("the form has no part named audio (or file)")
+        self.spool.finish()
+        return fields
+
+    async def aclose(self) -> None:
+        """Ends the reading and frees what was spooled."""
+        if self._rest is not None:
+            self._rest.cancel()
+            await asyncio.gather(self._rest, return_exceptions=True)
+        self.spool.close()
+
+    async def _read_rest(self, content: StreamReader) -> None:
+        try:
+            await self._read_all(content)
+        except AsrError as error:
+            self.spool.fail(error)
+        except (OSError, HttpProcessingError) as error:
+            self.spool.fail(BodyTimeout(f"the body ended early: {type(error).__name__}"))
+
+    async def _read_all(self, content: StreamReader) -> None:
+        await self._read_until(content, None)
+        self.spool.finish()
+
+    async def _read_until(self, content: StreamReader, most: int | None) -> bool:
+        """Reads to the end, or to `most` bytes; whether the end was reached."""
+        spool = self.spool
+        async with self._pace() as pace:
+            while most is None or spool.size <= most:
+                chunk = await content.readany()
+                if not chunk and content.at_eof():
+                    return True
+                await spool.write(chunk)
+                pace.got(spool.size)
+        return False
+
+    @asynccontextmanager
+    async def _pace(self) -> AsyncIterator[_Pace]:
+        """Bounds the wait for every piece that is read inside. Raises BodyTimeout."""
+        try:
+            async with asyncio.timeout(self.limits.silence) as limit:
+                yield _Pace(limit, self.limits.silence)
+        except TimeoutError as error:
+            raise BodyTimeout(f"no more of the body came for {self.limits.silence:g} s") from error
+
+
+class _Pace:
+    """Moves a time limit on as bytes come; one timer a second at most."""
+
+    __slots__ = ("_began", "_limit", "_moved", "_silence", "_time")
+
+    def __init__(self, limit: asyncio.Timeout, silence: float) -> None:
+        self._limit, self._silence = limit, silence
+        self._time = asyncio.get_running_loop().time
+        self._began = self._moved = self._time()
+
+    def got(self, size: int) -> None:
+        """`size` bytes have come in all."""
+        now = self._time()
+        if now - self._moved < min(1.0, self._silence / 10):
+            return
+        self._moved = now
+        self._limit.reschedule(now + self._silence)
+        if (passed := now - self._began) > self._silence and size < passed * SLOWEST:
+            raise BodyTimeout(f"the body comes slower than {SLOWEST} bytes a second")
+
+
+@asynccontextmanager
+async def upload(limits: BodyLimits) -> AsyncIterator[Upload]:
+    """An upload that is closed however the request ends."""
+    each = Upload(limits)
+    try:
+        yield each
+    finally:
+        await each.aclose()
+
+
+async def _field(part: BodyPartReader, name: str) -> str:
+    value = bytearray()
+    while chunk := await part.read_chunk(8192):
+        value += chunk
+        if len(value) > LONGEST_FIELD:
+            raise InvalidParameter(f"{name} is longer than {LONGEST_FIELD} bytes", param=name)
+    try:
+        return value.decode("utf-8").strip("\r\n")
+    except UnicodeDecodeError as error:
+        raise InvalidParameter(f"{name} is not UTF-8 text", param=name) from error

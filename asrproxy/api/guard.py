@@ -1,0 +1,154 @@
+"""What every request passes: who may call, the request id, the account of it, and errors in the contract's shape."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+from collections.abc import Awaitable, Callable
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from asrproxy.api.problems import METHOD_NOT_ALLOWED, error_body, face_of, problem
+from asrproxy.api.render import dumped
+from asrproxy.api.request import ACCOUNT, REQUEST_ID, RUNTIME, Account, request_id_of
+from asrproxy.errors import AsrError, BodyTooLarge, Draining, Forbidden, InvalidParameter, NotFound, Unauthorized
+from asrproxy.events import Noted, RequestEnded
+from asrproxy.runtime import Runtime
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+OPEN: Final = frozenset({"/livez", "/readyz", "/metrics"})
+"""Served without a token and while draining: probes come from outside and carry none."""
+PUBLIC: Final = OPEN | {"/openapi.json", "/"}
+LOCAL_NAMES: Final = frozenset({"localhost", "localhost.localdomain", "ip6-localhost", ""})
+
+
+@web.middleware
+async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Runs round every handler of both applications."""
+    runtime = request.app[RUNTIME]
+    request_id = request[REQUEST_ID] = request_id_of(request)
+    account = request[ACCOUNT] = Account()
+    path = request.path
+    try:
+        _check_browser(request, runtime)
+        if path not in PUBLIC:
+            _check_token(request, runtime)
+            if runtime.draining and path.startswith("/v1/") and path != "/v1/status":
+                raise Draining("the proxy is shutting down; try again at another one", retry_after=1.0)
+        response = await handler(request)
+    except web.HTTPException as error:
+        response = _of_aiohttp(error, request, request_id, account)
+    except AsrError as error:
+        account.failed(error)
+        response = problem(error, request_id)
+    except ConnectionResetError:
+        raise  # the caller has gone; aiohttp closes what is left
+    except Exception as error:  # a defect of ours: this is the one owner of a request's errors
+        account.failed(error)
+        runtime.announce(Noted("error", "internal error", {"request_id": request_id, "error": error}))
+        response = problem(error, request_id)
+    except asyncio.CancelledError as error:
+        account.failed(error)
+        _announce(runtime, account, request_id, 499, "client_closed")
+        raise
+    if not response.prepared:
+        response.headers["X-Request-Id"] = request_id
+        _allow_origin(request, response, runtime)
+        if runtime.draining:
+            response.force_close()
+        if response.status in {408, 413}:
+            response.force_close()  # the rest of the body is not read
+    if path not in OPEN:
+        _announce(runtime, account, request_id, response.status, None if account.error is None else face_of(account.error).code)
+    return response
+
+
+def _announce(runtime: Runtime, account: Account, request_id: str, status: int, code: str | None) -> None:
+    now = asyncio.get_running_loop().time()
+    runtime.announce(
+        RequestEnded(
+            request_id=request_id,
+            route=account.route,
+            status=status,
+            code=code,
+            seconds=now - account.received,
+            audio_seconds=account.audio_seconds,
+            body_bytes=account.body_bytes,
+            stages=account.stages.seconds,
+        )
+    )
+
+
+def _of_aiohttp(error: web.HTTPException, request: web.Request, request_id: str, account: Account) -> web.Response:
+    """aiohttp's own refusals, in our shape."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        known = AsrError(f"{request.method} is not served at {request.path}; allowed: {allowed}")
+        account.failed(known)
+        face = METHOD_NOT_ALLOWED
+        body = error_body(known, request_id) | {"code": face.code, "type": face.type, "message": known.message}
+        return web.Response(status=405, body=dumped({"error": body}), content_type="application/json", headers={"Allow": allowed})
+    refused: AsrError
+    if isinstance(error, web.HTTPNotFound):
+        refused = NotFound(f"nothing is served at {request.path}")
+    elif isinstance(error, web.HTTPRequestEntityTooLarge):
+        refused = BodyTooLarge("the body is larger than server.max_body")
+    else:
+        refused = InvalidParameter(error.reason or "the request cannot be read")
+    account.failed(refused)
+    return problem(refused, request_id)
+
+
+def _check_token(request: web.Request, runtime: Runtime) -> None:
+    """Constant time in the token's content; every configured token is compared."""
+    if not runtime.tokens:
+        return
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    offered = given.strip().encode()
+    matches = [hmac.compare_digest(offered, token) for token in runtime.tokens]
+    if scheme.lower() != "bearer" or not any(matches):
+        raise Unauthorized("this proxy wants a token: send `Authorization: Bearer …` with one of server.tokens")
+
+
+def _check_browser(request: web.Request, runtime: Runtime) -> None:
+    """A web page may not reach us from another origin, nor under a name that was made to point here (DNS rebinding)."""
+    origin = request.headers.get("Origin")
+    host = request.headers.get("Host", "")
+    if origin is None and "Sec-Fetch-Site" not in request.headers:
+        return  # not a browser
+    name = _host_name(host)
+    if not (name in LOCAL_NAMES or _is_address(name) or name in runtime.server.hosts):
+        raise Forbidden(f"a browser asked for host {name[:100]!r}; name it in server.hosts if it is yours")
+    if origin is None:
+        if request.headers.get("Sec-Fetch-Site") == "cross-site" and request.method not in {"GET", "HEAD"}:
+            raise Forbidden("a page of another site may not call this proxy")
+        return
+    if origin in runtime.server.origins or "*" in runtime.server.origins:
+        return
+    if urlsplit(origin).netloc.lower() != host.lower():
+        raise Forbidden(f"a page of {origin[:100]!r} may not call this proxy; name it in server.origins if it may")
+
+
+def _allow_origin(request: web.Request, response: web.StreamResponse, runtime: Runtime) -> None:
+    origin = request.headers.get("Origin")
+    if origin is not None and (origin in runtime.server.origins or "*" in runtime.server.origins):
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = "X-Request-Id, Retry-After"
+        response.headers["Vary"] = "Origin"
+
+
+def _host_name(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower().rstrip(".")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,125 @@
+"""`POST /v1/recognize`: any audio in, text out, whole or as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from aiohttp import web
+
+from asrproxy.api.body import BodyLimits, Upload, upload
+from asrproxy.api.parameters import Ask, parse
+from asrproxy.api.problems import error_body, segment_body
+from asrproxy.api.render import CONTENT_TYPES, dumped, rendered, transcript_body
+from asrproxy.api.request import ACCOUNT, REQUEST_ID, RUNTIME, Account
+from asrproxy.errors import AsrError, BodyTooLarge, InvalidParameter
+from asrproxy.long_audio import Progress
+from asrproxy.model import Segment, Transcript
+from asrproxy.recognizer import Recognizer
+
+HEARTBEAT: Final = 15.0
+"""Seconds: a comment line keeps proxies between us and a waiting caller from closing the stream."""
+
+
+async def recognize(request: web.Request) -> web.StreamResponse:
+    """Body: raw audio or a form. Answers the contract's `200`, or raises AsrError."""
+    runtime = request.app[RUNTIME]
+    account = request[ACCOUNT]
+    limits = BodyLimits(
+        body=runtime.server.max_body,
+        memory=runtime.server.spool_memory,
+        silence=runtime.server.body_timeout,
+        folder=runtime.server.spool_dir,
+    )
+    with runtime.generation() as generation:
+        async with upload(limits) as body:
+            ask = await _received(request, body, account, generation.recognizer)
+            account.route = ask.order.route
+            if ask.stream or "text/event-stream" in request.headers.get("Accept", ""):
+                return await _streamed(request, generation.recognizer, body, ask, account)
+            transcript = await generation.recognizer.transcribe(body.spool, ask.order, account.stages)
+            account.finished(transcript.duration, body.spool.size)
+            return web.Response(
+                body=rendered(transcript, ask.order.request_id, ask.response_format),
+                content_type=CONTENT_TYPES[ask.response_format],
+                charset=None if ask.response_format == "json" else "utf-8",
+            )
+
+
+async def _received(request: web.Request, body: Upload, account: Account, recognizer: Recognizer) -> Ask:
+    """The parameters, checked before the audio is read where they come in the query."""
+    given: dict[str, str] = {}
+    if request.query_string:
+        query = request.query
+        given.update(query)
+        if len(given) != len(query):
+            twice = next(name for name in query if len(query.getall(name)) > 1)
+            raise InvalidParameter(f"{twice[:64]!r} is given twice", param=twice[:64])
+    length = request.content_length
+    if length is not None and length > body.limits.body:
+        raise BodyTooLarge(f"the body is longer than server.max_body ({body.limits.body} bytes)")
+    traceparent = request.headers.get("traceparent")
+    if request.content_type == "multipart/form-data":
+        try:
+            fields = await body.form(await request.multipart())
+        except (ValueError, AssertionError) as error:  # aiohttp's words for a form that is not one
+            raise InvalidParameter(f"the form cannot be read: {error}") from error
+        for name, value in fields.items():
+            if given.setdefault(name, value) != value:
+                raise InvalidParameter(f"{name!r} differs between the query and the form", param=name)
+        ask = parse(given, request_id=request[REQUEST_ID], received=account.received, traceparent=traceparent)
+        recognizer.accept(ask.order)
+    else:
+        ask = parse(given, request_id=request[REQUEST_ID], received=account.received, traceparent=traceparent)
+        recognizer.accept(ask.order)
+        await body.raw(request.content, known=length)
+    account.stages.ended("receive")
+    return ask
+
+
+async def _streamed(request: web.Request, recognizer: Recognizer, body: Upload, ask: Ask, account: Account) -> web.StreamResponse:
+    """Server-sent events: progress and segments as they complete, at the end the result or the error."""
+    request_id = ask.order.request_id
+    response = web.StreamResponse(
+        headers={"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store", "X-Request-Id": request_id}
+    )
+    await response.prepare(request)
+
+    async def tell(event: str, data: object) -> None:
+        await response.write(b"event: " + event.encode() + b"\ndata: " + dumped(data) + b"\n\n")
+
+    async def listen(happened: Segment | Progress) -> None:
+        match happened:
+            case Segment():
+                await tell("segment", segment_body(happened, request_id))
+            case Progress():
+                await tell("progress", _progress_body(happened))
+
+    beating = asyncio.create_task(_heartbeat(response))
+    try:
+        transcript: Transcript = await recognizer.transcribe(body.spool, ask.order, account.stages, listen)
+        account.finished(transcript.duration, body.spool.size)
+        await tell("result", transcript_body(transcript, request_id))
+    except AsrError as error:
+        account.failed(error)
+        await tell("error", {"error": error_body(error, request_id)})
+    finally:
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+    await response.write_eof()
+    return response
+
+
+async def _heartbeat(response: web.StreamResponse) -> None:
+    while True:
+        await asyncio.sleep(HEARTBEAT)
+        await response.write(b": still here\n\n")
+
+
+def _progress_body(progress: Progress) -> dict[str, Any]:
+    return {
+        "done": progress.done,
+        "total": progress.total,
+        "seconds_done": round(progress.seconds_done, 3),
+        "seconds_total": round(progress.seconds_total, 3),
+    }

@@ -1,0 +1,103 @@
+"""A sidecar as a process: signals, reload, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from asrproxy.api.sidecar import sidecar
+from asrproxy.config.models import Configuration
+from asrproxy.errors import ConfigError
+from asrproxy.events import ConfigReloaded, Noted
+from asrproxy.ops.logs import Log
+from asrproxy.runtime import Runtime
+
+WATCH: Final = 2.0
+"""Seconds between looks at the configuration file: a ConfigMap's `..data` swap changes its identity, an editor its time."""
+
+Load = Callable[[], Configuration]
+
+
+def serve(configuration: Configuration, source: Path | None, load: Load | None = None) -> int:
+    """Runs until SIGTERM or SIGINT, then drains. load: reads the configuration anew for SIGHUP and file changes. Returns an exit status."""
+    factory = _uvloop() if configuration.server.uvloop else None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(_serve(configuration, source, load))
+
+
+async def _serve(configuration: Configuration, source: Path | None, load: Load | None) -> int:
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
+    log = Log(configuration.log)
+    loop = asyncio.get_running_loop()
+    stop, reload = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    async with sidecar(configuration, [log]) as running:
+        log(Noted("info", "listening", {"api": list(running.urls), "ops": list(running.ops_urls), "config": str(source or "built-in")}))
+        tasks = [asyncio.create_task(_reloading(running.runtime, reload, load))]
+        if source is not None and load is not None:
+            tasks.append(asyncio.create_task(_watching(source, reload)))
+        try:
+            await stop.wait()
+            await _drain(running.runtime, log)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+    return 0
+
+
+async def _drain(runtime: Runtime, log: Log) -> None:
+    """Ready goes 503 at once; what is in flight ends, at most until the limit."""
+    runtime.draining = True
+    log(Noted("info", "draining", {"in_flight": runtime.in_flight}))
+    try:
+        async with asyncio.timeout(runtime.server.drain):
+            await runtime.drained()
+    except TimeoutError:
+        log(Noted("warning", "drain limit reached", {"in_flight": runtime.in_flight}))
+
+
+async def _reloading(runtime: Runtime, wanted: asyncio.Event, load: Load | None) -> None:
+    """Takes a new configuration each time one is wanted; a bad one is refused, logged and counted, and the old one stays."""
+    while True:
+        await wanted.wait()
+        wanted.clear()
+        if load is None:
+            continue
+        try:
+            await runtime.reload(await asyncio.to_thread(load))
+        except ConfigError as error:
+            runtime.announce(ConfigReloaded(runtime.current.number, error))
+
+
+async def _watching(source: Path, wanted: asyncio.Event) -> None:
+    seen = _identity(source)
+    while True:
+        await asyncio.sleep(WATCH)
+        if (now := _identity(source)) != seen and now is not None:
+            seen = now
+            wanted.set()
+
+
+def _identity(source: Path) -> tuple[str, int, int, int] | None:
+    """What changes when the file does, through every symlink on the way."""
+    try:
+        facts = os.stat(source)
+        return os.path.realpath(source), facts.st_ino, facts.st_mtime_ns, facts.st_size
+    except OSError:
+        return None  # in the middle of a swap
+
+
+def _uvloop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

@@ -1,0 +1,102 @@
+"""A whole sidecar in this process: its inside opened, its listeners listening, all of it ended together."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from asrproxy.api.app import create_api, create_ops
+from asrproxy.config.models import Configuration
+from asrproxy.discovery import provider_type
+from asrproxy.errors import ConfigError
+from asrproxy.events import Event, Observer
+from asrproxy.ops.metrics import Metrics
+from asrproxy.runtime import Runtime
+
+BACKLOG: Final = 1024
+SHUTDOWN: Final = 2.0
+"""Seconds that connections get to close at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """A running sidecar. urls: where the API answers (`http://…` or `unix:…`); ops_urls: where health does."""
+
+    runtime: Runtime
+    urls: tuple[str, ...]
+    ops_urls: tuple[str, ...]
+
+    @property
+    def url(self) -> str:
+        return self.urls[0]
+
+
+@asynccontextmanager
+async def sidecar(configuration: Configuration, observers: Sequence[Observer] = ()) -> AsyncIterator[Sidecar]:
+    """A sidecar in this process while the context lasts. Port 0 takes a free one. Raises ConfigError: an address cannot be had."""
+    metrics = Metrics()
+    listeners = (metrics, *observers)
+
+    def announce(event: Event) -> None:
+        for each in listeners:
+            each(event)
+
+    async with AsyncExitStack() as stack:
+        runtime = await stack.enter_async_context(Runtime(configuration, provider_type=provider_type, observer=announce))
+        server = configuration.server
+        urls = await _listening(stack, create_api(runtime, metrics), server.listen, "server.listen")
+        ops_urls = await _listening(stack, create_ops(runtime, metrics), server.ops_listen, "server.ops_listen")
+        yield Sidecar(runtime, urls, ops_urls)
+
+
+async def _listening(stack: AsyncExitStack, app: web.Application, addresses: Sequence[str], key: str) -> tuple[str, ...]:
+    if not addresses:
+        return ()
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN, keepalive_timeout=75.0)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    urls = []
+    for address in addresses:
+        try:
+            urls.append(await _listen(runner, address))
+        except OSError as error:
+            raise ConfigError(f"{key}: cannot listen on {address}: {error.strerror or error}") from error
+    return tuple(urls)
+
+
+async def _listen(runner: web.AppRunner, address: str) -> str:
+    if address.startswith("unix:"):
+        path = Path(address.removeprefix("unix:"))
+        _remove_stale(path)
+        await web.UnixSite(runner, path, backlog=BACKLOG).start()
+        os.chmod(path, 0o660)
+        return f"unix:{path}"
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]") or "127.0.0.1"
+    site = web.TCPSite(runner, host, int(port), backlog=BACKLOG)
+    await site.start()
+    bound = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+    return f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+
+
+def _remove_stale(path: Path) -> None:
+    """A socket that a killed process left behind would refuse the address; one that answers is somebody's."""
+    try:
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)

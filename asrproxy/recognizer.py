@@ -1,0 +1,252 @@
+"""The way of one request, top to bottom: body, audio, policy, provider, transcript. Only this file knows the order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from asrproxy.audio import wav
+from asrproxy.audio.decode import Block, Decoders, RawFormat
+from asrproxy.audio.spool import Spool
+from asrproxy.config.models import LongAudioSettings, ScaledTimeout
+from asrproxy.errors import AsrError, AudioTooLong, DeadlineExceeded, InvalidAudio, UnknownRoute, UnsupportedParameter
+from asrproxy.failure import RecordingFailed
+from asrproxy.long_audio import LongRecording, Progress, SegmentMemory
+from asrproxy.model import AudioFormat, Options, Segment, Traffic, Transcript, Utterance
+from asrproxy.plugin import Context, Trail
+from asrproxy.policy.stack import RouteStack
+
+SHORTEST: Final = 0.01
+"""Seconds: less than one frame of speech analysis is no audio."""
+
+
+class Partial(StrEnum):
+    """What becomes of a long recording of which one segment failed for good."""
+
+    REFUSE = "refuse"
+    ALLOW = "allow"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one caller asks for. timeout: seconds from `received`, None: the policy's. received: a moment on the loop's clock."""
+
+    request_id: str
+    received: float
+    route: str = "default"
+    options: Options = field(default_factory=Options)
+    raw: RawFormat | None = None
+    partial: Partial = Partial.REFUSE
+    timeout: float | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A named order of providers with its policy: how long a request may take and how a long recording is cut."""
+
+    stack: RouteStack
+    timeout: ScaledTimeout
+    long_audio: LongAudioSettings
+
+    def longest(self, options: Options) -> float:
+        """Seconds of one utterance: every provider that may serve the request can take it."""
+        return min(self.long_audio.max_segment, self.stack.capabilities_for(options).longest)
+
+
+class Stages:
+    """Seconds spent in each stage of one request, for the log and the metrics."""
+
+    __slots__ = ("_last", "_time", "seconds")
+
+    def __init__(self, time: Callable[[], float]) -> None:
+        self._time = time
+        self._last = time()
+        self.seconds: dict[str, float] = {}
+
+    def ended(self, name: str) -> None:
+        """What passed since the last stage ended belongs to `name`."""
+        now = self._time()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
+        self._last = now
+
+
+Listener = Callable[[Segment | Progress], Awaitable[None]]
+"""Takes segments in order, and progress, while a recording is being worked on."""
+
+
+class Recognizer:
+    """Turns recordings into transcripts over the routes of one configuration.
+
+    max_audio: seconds of a recording at most. memory: remembers finished segments of long recordings.
+    """
+
+    def __init__(self, *, routes: Mapping[str, Route], decoders: Decoders, max_audio: float, memory: SegmentMemory) -> None:
+        self.routes: Final = routes
+        self._decoders = decoders
+        self._max_audio = max_audio
+        self._memory = memory
+
+    def accept(self, order: Order) -> Route:
+        """The order's route, before any audio is read. Raises UnknownRoute, UnsupportedParameter."""
+        route = self.routes.get(order.route)
+        if route is None:
+            raise UnknownRoute(f"no route {order.route!r}; the routes are {', '.join(sorted(self.routes))}", param="route")
+        if (name := route.stack.unsupported(order.options)) is not None:
+            asked = getattr(order.options, name, None)
+            raise UnsupportedParameter(f"no provider of route {order.route!r} can honour {name}={_written(asked)}", param=name)
+        return route
+
+    async def transcribe(self, body: Spool, order: Order, stages: Stages, listener: Listener | None = None) -> Transcript:
+        """A recording to its transcript. The body may still be growing. Raises AsrError; `RecordingFailed` holds finished segments."""
+        route = self.accept(order)
+        capabilities = route.stack.capabilities_for(order.options)
+        longest = route.longest(order.options)
+        if (utterance := self._fitting(body, order, capabilities.formats, longest)) is not None:
+            stages.ended("decode")
+            return await self._short(utterance, route, order, stages, listener)
+        try:
+            async with asyncio.timeout(None) as limit:
+                clock = _Clock(order, route.timeout, body, limit)
+                async with self._decoders.decode(
+                    body, capabilities.formats[0], raw=order.raw, whole=longest, longest=self._max_audio
+                ) as blocks:
+                    first = await anext(blocks, None)
+                    stages.ended("decode")
+                    if first is None or len(first.pcm) < SHORTEST * capabilities.formats[0].bytes_per_second:
+                        raise InvalidAudio("the recording holds no audio")
+                    if first.levels is None:
+                        utterance = Utterance(first.pcm, capabilities.formats[0])
+                        clock.heard(utterance.duration)
+                        return await self._short(utterance, route, order, stages, listener)
+                    recording = LongRecording(
+                        route=route.stack,
+                        settings=route.long_audio,
+                        longest=longest,
+                        format=capabilities.formats[0],
+                        memory=self._memory,
+                        convert=self._decoders.voiced,
+                        context=lambda: self._context(order, clock.deadline(), Traffic.LONG),
+                        heard=clock.heard,
+                        allow_holes=order.partial is Partial.ALLOW,
+                    )
+                    transcript = await recording.transcribe(_chained(first, blocks), listener)
+                    stages.ended("recognize")
+                    return transcript
+        except TimeoutError as error:
+            raise DeadlineExceeded("the request's timeout ran out before the recording was decoded") from error
+
+    def _fitting(self, body: Spool, order: Order, formats: tuple[AudioFormat, ...], longest: float) -> Utterance | None:
+        """The recording as it is, where it needs no decoder: a short one, all there, already in a form that the provider takes."""
+        if not body.complete or (data := body.data()) is None:
+            return None
+        if order.raw is None:
+            utterance = wav.fitting(data, formats)
+        elif order.raw.encoding == "pcm_s16le" and (asis := AudioFormat(order.raw.sample_rate, order.raw.channels)) in formats:
+            utterance = Utterance(memoryview(data)[: len(data) // 2 * 2], asis)
+        else:
+            return None
+        if utterance is None or utterance.duration > longest:
+            return None
+        if utterance.duration > self._max_audio:
+            raise AudioTooLong(f"the recording is longer than server.max_audio ({self._max_audio:g} s)")
+        if utterance.duration < SHORTEST:
+            raise InvalidAudio("the recording holds no audio")
+        return utterance
+
+    def _context(self, order: Order, deadline: float, traffic: Traffic) -> Context:
+        return Context(
+            request_id=order.request_id,
+            deadline=deadline,
+            options=order.options,
+            traffic=traffic,
+            trail=Trail(),
+            voiced=self._decoders.voiced,
+            traceparent=order.traceparent,
+        )
+
+    async def _short(self, utterance: Utterance, route: Route, order: Order, stages: Stages, listener: Listener | None) -> Transcript:
+        """A recording that is one utterance: one segment."""
+        allowed = _allowed(order, route.timeout, utterance.duration)
+        started = order.received if order.timeout is not None else asyncio.get_running_loop().time()
+        context = self._context(order, started + allowed, Traffic.SHORT)
+        try:
+            recognition = await route.stack.call(utterance, context)
+        except AsrError as error:
+            if not context.trail.records:
+                raise
+            raise RecordingFailed(error, (), tuple(context.trail.records)) from error
+        stages.ended("recognize")
+        segment = Segment(
+            index=0,
+            start=0.0,
+            end=utterance.duration,
+            text=recognition.text,
+            provider=recognition.provider,
+            attempts=context.trail.calls(),
+            words=recognition.words,
+            suspect=recognition.suspect,
+            language=recognition.language,
+        )
+        if listener is not None:
+            await listener(segment)
+        return Transcript(
+            text=segment.text,
+            language=recognition.language or order.options.language,
+            duration=utterance.duration,
+            complete=True,
+            provider=segment.provider,
+            segments=(segment,),
+            attempts=tuple(context.trail.records),
+        )
+
+
+class _Clock:
+    """Until when the work on a recording may go on, while its length is still being found out.
+
+    A caller's own timeout counts from the request's arrival. The policy's counts from the end of the upload (the caller's pace is not
+    ours) and grows with the recording.
+    """
+
+    def __init__(self, order: Order, timeout: ScaledTimeout, body: Spool, limit: asyncio.Timeout) -> None:
+        self._order, self._timeout, self._body, self._limit = order, timeout, body, limit
+        self._time = asyncio.get_running_loop().time
+        self._uploaded: float | None = None
+        self._seconds = 0.0
+        self._move()
+
+    def heard(self, seconds: float) -> None:
+        """The recording is at least that long."""
+        self._seconds = max(self._seconds, seconds)
+        self._move()
+
+    def deadline(self) -> float:
+        """A moment on the loop's clock."""
+        if self._order.timeout is not None:
+            return self._order.received + _allowed(self._order, self._timeout, self._seconds)
+        return (self._time() if self._uploaded is None else self._uploaded) + self._timeout.of(self._seconds)
+
+    def _move(self) -> None:
+        if self._uploaded is None and self._body.complete:
+            self._uploaded = self._time()
+        if self._order.timeout is not None or self._uploaded is not None:
+            self._limit.reschedule(self.deadline())
+
+
+def _allowed(order: Order, timeout: ScaledTimeout, seconds: float) -> float:
+    """Seconds that a recording of `seconds` may take: the caller's wish, at most the policy's."""
+    policy = timeout.of(seconds)
+    return policy if order.timeout is None else min(order.timeout, policy)
+
+
+async def _chained(first: Block, rest: AsyncIterator[Block]) -> AsyncIterator[Block]:
+    yield first
+    async for block in rest:
+        yield block
+
+
+def _written(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)

@@ -1,0 +1,229 @@
+"""Everything that one configuration needs, opened; a changed one becomes a new generation, and the old ends with its last request."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from types import TracebackType
+from typing import Final, Self
+
+from asrproxy.audio.decode import Decoders
+from asrproxy.config.models import Configuration, ProviderEntry, RouteSettings, ServerSettings
+from asrproxy.errors import ConfigError
+from asrproxy.events import ConfigReloaded, Observer
+from asrproxy.long_audio import SegmentMemory
+from asrproxy.plugin import Host, Provider, ProviderSettings
+from asrproxy.policy.stack import ProviderStack, RouteStack
+from asrproxy.recognizer import Recognizer, Route
+
+DEFAULT_ROUTE: Final = "default"
+START: Final = 20.0
+"""Seconds that a provider's `start` may take before it counts as failed; slow loading belongs into the provider's own task."""
+CLOSE: Final = 5.0
+
+ProviderFactory = Callable[[str], type[Provider]]
+
+
+class Opened:
+    """A started provider with its policy, held by as many generations as use it unchanged."""
+
+    def __init__(self, entry: ProviderEntry, provider: Provider, stack: ProviderStack) -> None:
+        self.entry = entry
+        self.provider = provider
+        self.stack = stack
+        self.holders = 0
+
+    async def release(self) -> None:
+        """One holder less; the last one closes it."""
+        self.holders -= 1
+        if self.holders == 0:
+            try:
+                async with asyncio.timeout(CLOSE):
+                    await self.stack.aclose()
+                    await self.provider.aclose()
+            except TimeoutError:
+                pass  # what does not close in time goes with the process
+
+
+class Generation:
+    """One configuration at work. Requests hold it while they run."""
+
+    def __init__(self, number: int, configuration: Configuration, opened: Mapping[str, Opened], recognizer: Recognizer) -> None:
+        self.number = number
+        self.configuration = configuration
+        self.opened = opened
+        self.recognizer = recognizer
+        self.requests = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+        for each in opened.values():
+            each.holders += 1
+
+    async def aclose(self) -> None:
+        """Waits for its requests, then lets its providers go."""
+        await self.idle.wait()
+        await asyncio.gather(*(each.release() for each in self.opened.values()))
+
+
+class Runtime:
+    """The running sidecar's inside: an async context manager that opens a configuration and ends all of it.
+
+    provider_type: name to class (discovery). observer: hears every event.
+    """
+
+    def __init__(self, configuration: Configuration, *, provider_type: ProviderFactory, observer: Observer) -> None:
+        self.began: Final = time.monotonic()
+        self.announce: Final = observer
+        self.draining = False
+        self._take(configuration.server)
+        self._first = configuration
+        self._provider_type = provider_type
+        self._stack = AsyncExitStack()
+        self._retired: set[Generation] = set()
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._current: Generation
+        audio = configuration.server.audio
+        self.decoders = Decoders(
+            decoder=audio.decoder, workers=audio.workers, idle=audio.idle, timeout=audio.timeout, memory=audio.memory, announce=observer
+        )
+
+    async def __aenter__(self) -> Self:
+        self._stack.push_async_callback(self.decoders.aclose)
+        try:
+            self._current = await self._open(1, self._first, {})
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for generation in (self._current, *self._retired):
+            generation.idle.set()  # whoever is still at work has used up the drain limit
+        await asyncio.gather(*self._retiring, self._current.aclose())
+        await self._stack.aclose()
+
+    @property
+    def current(self) -> Generation:
+        """The newest generation, for looking at; a request uses `generation`."""
+        return self._current
+
+    @contextmanager
+    def generation(self) -> Iterator[Generation]:
+        """The newest generation, held until the request ends, whatever is reloaded meanwhile."""
+        held = self._current
+        held.requests += 1
+        held.idle.clear()
+        try:
+            yield held
+        finally:
+            held.requests -= 1
+            if held.requests == 0:
+                held.idle.set()
+
+    async def reload(self, configuration: Configuration) -> None:
+        """Takes a checked configuration for new requests. Providers whose entry is unchanged go on, with their connections and circuits.
+
+        Raises ConfigError, and the old one stays: `server.listen` and `server.ops_listen` need a restart.
+        """
+        old = self._current
+        for key in ("listen", "ops_listen", "audio", "uvloop"):
+            if getattr(configuration.server, key) != getattr(self.server, key):
+                raise ConfigError(f"server.{key} changed: that needs a restart")
+        new = await self._open(old.number + 1, configuration, old.opened)
+        self._current = new
+        self._take(configuration.server)
+        self._retired.add(old)
+        task = asyncio.create_task(self._retire(old))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+        self.announce(ConfigReloaded(new.number, None))
+
+    @property
+    def in_flight(self) -> int:
+        """Requests being worked on, of every generation."""
+        return self._current.requests + sum(each.requests for each in self._retired)
+
+    async def drained(self) -> None:
+        """Returns when no request is being worked on."""
+        while self.in_flight:
+            await asyncio.gather(*(each.idle.wait() for each in (self._current, *self._retired)))
+
+    def ready(self) -> str | None:
+        """None when the default route can answer, else the reason why not."""
+        if self.draining:
+            return "draining"
+        routes = self._current.recognizer.routes
+        route = routes.get(DEFAULT_ROUTE) or next(iter(routes.values()))
+        reasons = []
+        for member in route.stack.members:
+            health = member.available()
+            if health.ready:
+                return None
+            reasons.append(f"{member.name}: {health.reason}")
+        return "; ".join(reasons)
+
+    def _take(self, server: ServerSettings) -> None:
+        self.server: ServerSettings = server
+        self.tokens: tuple[bytes, ...] = tuple(token.get_secret_value().encode() for token in server.tokens)
+
+    async def _retire(self, generation: Generation) -> None:
+        try:
+            await generation.aclose()
+        finally:
+            self._retired.discard(generation)
+
+    async def _open(self, number: int, configuration: Configuration, running: Mapping[str, Opened]) -> Generation:
+        opened: dict[str, Opened] = {}
+        started: list[Opened] = []
+        try:
+            for name, entry in configuration.providers.items():
+                old = running.get(name)
+                if old is not None and old.entry == entry:
+                    opened[name] = old
+                else:
+                    opened[name] = await self._start(name, entry)
+                    started.append(opened[name])
+        except BaseException:
+            for each in started:
+                each.holders = 1
+                await each.release()
+            raise
+        routes = {name: self._route(name, settings, opened) for name, settings in _routes(configuration).items()}
+        memory = self._current.recognizer.memory if running else SegmentMemory(configuration.policy.long_audio.remember)
+        recognizer = Recognizer(routes=routes, decoders=self.decoders, max_audio=configuration.server.max_audio, memory=memory)
+        return Generation(number, configuration, opened, recognizer)
+
+    async def _start(self, name: str, entry: ProviderEntry) -> Opened:
+        provider = self._made(name, entry.type, entry.settings)
+        try:
+            async with asyncio.timeout(START):
+                await provider.start()
+        except TimeoutError as error:
+            await provider.aclose()
+            raise ConfigError(f"providers.{name} did not start within {START:g} s") from error
+        except BaseException:
+            await provider.aclose()
+            raise
+        stack = ProviderStack(name, provider, entry.policy, observer=self.announce, convert=self.decoders.convert, random=random.Random())
+        return Opened(entry, provider, stack)
+
+    def _made(self, name: str, type_name: str, settings: ProviderSettings) -> Provider:
+        return self._provider_type(type_name)(settings, Host(name=name, announce=self.announce))
+
+    def _route(self, name: str, settings: RouteSettings, opened: Mapping[str, Opened]) -> Route:
+        members = [opened[each] for each in settings.providers]
+        stack = RouteStack(name, [each.stack for each in members], settings.hedge, observer=self.announce, random=random.Random())
+        policy = members[0].entry.policy
+        return Route(stack, policy.timeout, policy.long_audio)
+
+
+def _routes(configuration: Configuration) -> dict[str, RouteSettings]:
+    """The configured routes; with none, `default` is every provider in the file's order. Each provider also is a route by its own name."""
+    routes = {name: RouteSettings(providers=(name,)) for name in configuration.providers}
+    if not configuration.routes:
+        routes[DEFAULT_ROUTE] = RouteSettings(providers=tuple(configuration.providers))
+    routes.update(configuration.routes)
+    return routes
