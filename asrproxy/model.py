@@ -61,7 +61,8 @@ class Recognition:
     """What one vendor call gave. No speech in the audio is an empty `text`, not an error.
 
     words: None where they were not asked for or the vendor has none. language: BCP 47, None where the vendor does not say.
-    vendor_id: the vendor's own name for the call (a task id), for support tickets. provider: filled in by the core.
+    vendor_id: the vendor's own name for the call (a task id), for support tickets. provider: filled in by the core. suspect: the text is
+    known to be too short for the speech, and asking again gave no better.
     """
 
     text: str
@@ -69,6 +70,7 @@ class Recognition:
     language: str | None = None
     vendor_id: str | None = None
     provider: str | None = None
+    suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -14,10 +14,11 @@ from asrproxy.audio.spool import Spool
 from asrproxy.config.models import LongAudioSettings, ScaledTimeout
 from asrproxy.errors import AsrError, AudioTooLong, DeadlineExceeded, InvalidAudio, UnknownRoute, UnsupportedParameter
 from asrproxy.failure import RecordingFailed
-from asrproxy.long_audio import LongRecording, Progress, SegmentMemory
+from asrproxy.long_audio import Listener, LongRecording
 from asrproxy.model import AudioFormat, Options, Segment, Traffic, Transcript, Utterance
 from asrproxy.plugin import Context, Trail
 from asrproxy.policy.stack import RouteStack
+from asrproxy.remember import SegmentMemory
 
 SHORTEST: Final = 0.01
 """Seconds: less than one frame of speech analysis is no audio."""
@@ -52,10 +53,6 @@ class Route:
     timeout: ScaledTimeout
     long_audio: LongAudioSettings
 
-    def longest(self, options: Options) -> float:
-        """Seconds of one utterance: every provider that may serve the request can take it."""
-        return min(self.long_audio.max_segment, self.stack.capabilities_for(options).longest)
-
 
 class Stages:
     """Seconds spent in each stage of one request, for the log and the metrics."""
@@ -74,10 +71,6 @@ class Stages:
         self._last = now
 
 
-Listener = Callable[[Segment | Progress], Awaitable[None]]
-"""Takes segments in order, and progress, while a recording is being worked on."""
-
-
 class Recognizer:
     """Turns recordings into transcripts over the routes of one configuration.
 
@@ -88,7 +81,7 @@ class Recognizer:
         self.routes: Final = routes
         self._decoders = decoders
         self._max_audio = max_audio
-        self._memory = memory
+        self.memory: Final = memory
 
     def accept(self, order: Order) -> Route:
         """The order's route, before any audio is read. Raises UnknownRoute, UnsupportedParameter."""
@@ -104,40 +97,47 @@ class Recognizer:
         """A recording to its transcript. The body may still be growing. Raises AsrError; `RecordingFailed` holds finished segments."""
         route = self.accept(order)
         capabilities = route.stack.capabilities_for(order.options)
-        longest = route.longest(order.options)
+        longest = min(route.long_audio.max_segment, capabilities.longest)
         if (utterance := self._fitting(body, order, capabilities.formats, longest)) is not None:
             stages.ended("decode")
             return await self._short(utterance, route, order, stages, listener)
+        recording: LongRecording | None = None
+        target = capabilities.formats[0]
         try:
             async with asyncio.timeout(None) as limit:
                 clock = _Clock(order, route.timeout, body, limit)
-                async with self._decoders.decode(
-                    body, capabilities.formats[0], raw=order.raw, whole=longest, longest=self._max_audio
-                ) as blocks:
+                async with self._decoders.decode(body, target, raw=order.raw, whole=longest, longest=self._max_audio) as blocks:
                     first = await anext(blocks, None)
                     stages.ended("decode")
-                    if first is None or len(first.pcm) < SHORTEST * capabilities.formats[0].bytes_per_second:
+                    if first is None or len(first.pcm) < SHORTEST * target.bytes_per_second:
                         raise InvalidAudio("the recording holds no audio")
                     if first.levels is None:
-                        utterance = Utterance(first.pcm, capabilities.formats[0])
+                        utterance = Utterance(first.pcm, target)
                         clock.heard(utterance.duration)
                         return await self._short(utterance, route, order, stages, listener)
-                    recording = LongRecording(
-                        route=route.stack,
-                        settings=route.long_audio,
-                        longest=longest,
-                        format=capabilities.formats[0],
-                        memory=self._memory,
-                        convert=self._decoders.voiced,
-                        context=lambda: self._context(order, clock.deadline(), Traffic.LONG),
-                        heard=clock.heard,
-                        allow_holes=order.partial is Partial.ALLOW,
-                    )
-                    transcript = await recording.transcribe(_chained(first, blocks), listener)
+                    recording = self._long(route, order, target, longest, clock, listener)
+                    transcript = await recording.transcribe(_chained(first, blocks))
                     stages.ended("recognize")
                     return transcript
         except TimeoutError as error:
-            raise DeadlineExceeded("the request's timeout ran out before the recording was decoded") from error
+            late = DeadlineExceeded("the request's timeout ran out")
+            raise (late if recording is None else recording.failed(late)) from error
+
+    def _long(
+        self, route: Route, order: Order, target: AudioFormat, longest: float, clock: _Clock, listener: Listener | None
+    ) -> LongRecording:
+        return LongRecording(
+            route=order.route,
+            call=route.stack.call,
+            settings=route.long_audio,
+            longest=longest,
+            format=target,
+            memory=self.memory,
+            context=lambda index: self._context(order, clock.deadline(), Traffic.LONG, index),
+            heard=clock.heard,
+            allow_holes=order.partial is Partial.ALLOW,
+            listener=listener,
+        )
 
     def _fitting(self, body: Spool, order: Order, formats: tuple[AudioFormat, ...], longest: float) -> Utterance | None:
         """The recording as it is, where it needs no decoder: a short one, all there, already in a form that the provider takes."""
@@ -157,11 +157,12 @@ class Recognizer:
             raise InvalidAudio("the recording holds no audio")
         return utterance
 
-    def _context(self, order: Order, deadline: float, traffic: Traffic) -> Context:
+    def _context(self, order: Order, deadline: float, traffic: Traffic, segment: int = 0) -> Context:
         return Context(
             request_id=order.request_id,
             deadline=deadline,
             options=order.options,
+            segment=segment,
             traffic=traffic,
             trail=Trail(),
             voiced=self._decoders.voiced,

@@ -14,10 +14,10 @@ from asrproxy.audio.decode import Decoders
 from asrproxy.config.models import Configuration, ProviderEntry, RouteSettings, ServerSettings
 from asrproxy.errors import ConfigError
 from asrproxy.events import ConfigReloaded, Observer
-from asrproxy.long_audio import SegmentMemory
 from asrproxy.plugin import Host, Provider, ProviderSettings
 from asrproxy.policy.stack import ProviderStack, RouteStack
 from asrproxy.recognizer import Recognizer, Route
+from asrproxy.remember import SegmentMemory
 
 DEFAULT_ROUTE: Final = "default"
 START: Final = 20.0

@@ -1,0 +1,262 @@
+"""A recording longer than an utterance: cut, recognised side by side, checked, stitched, told in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
+
+from asrproxy.audio.decode import Block
+from asrproxy.audio.segment import Piece, Segmenter
+from asrproxy.config.models import LongAudioSettings
+from asrproxy.errors import AsrError
+from asrproxy.failure import RecordingFailed
+from asrproxy.model import AttemptRecord, AudioFormat, Recognition, Segment, Transcript, Utterance, Word
+from asrproxy.plugin import Call, Context
+from asrproxy.remember import SegmentMemory
+from asrproxy.text import coverage, join, seam
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a recording is: segments and seconds, done and known so far (the totals grow until all of it is decoded)."""
+
+    done: int
+    total: int
+    seconds_done: float
+    seconds_total: float
+
+
+Listener = Callable[[Segment | Progress], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A piece on its way from cut to told."""
+
+    piece: Piece
+    segment: Segment | None = None
+    attempts: list[AttemptRecord] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        return self.segment is not None and self.segment.error is not None
+
+
+class LongRecording:
+    """One recording's pipeline. At most `settings.concurrency` utterances are under way, and no more is decoded than they need.
+
+    call: a route's. longest: seconds of an utterance. context: makes the context of a call made now. heard: is told how many seconds
+    are known so far. allow_holes: a segment that fails for good leaves a hole instead of ending the recording.
+    """
+
+    def __init__(
+        self,
+        *,
+        route: str,
+        call: Call,
+        settings: LongAudioSettings,
+        longest: float,
+        format: AudioFormat,
+        memory: SegmentMemory,
+        context: Callable[[int], Context],
+        heard: Callable[[float], None],
+        allow_holes: bool,
+        listener: Listener | None,
+    ) -> None:
+        self._route, self._call, self._settings, self._format = route, call, settings, format
+        self._memory, self._context, self._heard, self._allow_holes = memory, context, heard, allow_holes
+        self._listener = listener
+        self._segmenter = Segmenter(
+            sample_rate=format.sample_rate,
+            longest=longest,
+            min_silence=settings.min_silence,
+            overlap=settings.overlap,
+            skip_silence=settings.skip_silence,
+        )
+        self._free = asyncio.Semaphore(settings.concurrency)
+        self._telling = asyncio.Lock()
+        self._slots: list[_Slot] = []
+        self._told = 0
+        self._seconds = 0.0
+        self._failure: AsrError | None = None
+
+    async def transcribe(self, blocks: AsyncIterator[Block]) -> Transcript:
+        """Raises RecordingFailed with the finished segments inside."""
+        async with asyncio.TaskGroup() as calls:
+            try:
+                async for piece in self._pieces(blocks):
+                    await self._free.acquire()
+                    if self._failure is not None:
+                        self._free.release()
+                        break
+                    slot = _Slot(piece)
+                    self._slots.append(slot)
+                    calls.create_task(self._work(slot))
+            except AsrError as error:  # the rest of the recording cannot be decoded; what is under way has been paid for
+                self._failure = self._failure or error
+        await self._tell()  # what waited for a neighbour that never came
+        if self._failure is not None:
+            raise self.failed(self._failure)
+        return self._transcript()
+
+    def failed(self, cause: AsrError) -> RecordingFailed:
+        """The cause with everything that was finished before it."""
+        finished = tuple(slot.segment for slot in self._slots if slot.segment is not None and not slot.failed)
+        return RecordingFailed(cause, finished, self._attempts())
+
+    async def _pieces(self, blocks: AsyncIterator[Block]) -> AsyncIterator[Piece]:
+        async for block in blocks:
+            self._seconds += len(block.pcm) / self._format.bytes_per_second
+            self._heard(self._seconds)
+            for piece in self._segmenter.feed(block.pcm, block.levels or b""):
+                yield piece
+            if self._failure is not None:
+                return
+        for piece in self._segmenter.finish():
+            yield piece
+
+    async def _work(self, slot: _Slot) -> None:
+        """One piece to its segment; gives its place back however that ends."""
+        try:
+            slot.segment = await self._segment(slot)
+        except AsrError as error:
+            error = error.cause if isinstance(error, RecordingFailed) else error
+            slot.segment = Segment(
+                index=slot.piece.index,
+                start=slot.piece.start,
+                end=slot.piece.end,
+                text="",
+                provider=error.provider,
+                attempts=_calls(slot.attempts),
+                error=error,
+            )
+            if not self._allow_holes:
+                self._failure = self._failure or error
+        finally:
+            slot.piece = replace(slot.piece, pcm=b"")  # the samples are not needed any more
+            self._free.release()
+        await self._tell()
+
+    async def _segment(self, slot: _Slot) -> Segment:
+        piece = slot.piece
+        utterance = Utterance(piece.pcm, self._format, piece.start)
+        context = self._context(piece.index)
+        key = await self._memory.key(utterance, context.options, self._route)
+        recognition = None if key is None else await self._memory.recall(key)
+        cached = recognition is not None
+        if recognition is None:
+            recognition = await self._recognition(piece, utterance, context, slot.attempts)
+            if key is not None and not recognition.suspect:
+                await self._memory.keep(key, recognition)
+        return Segment(
+            index=piece.index,
+            start=piece.start,
+            end=piece.end,
+            text=recognition.text,
+            provider=recognition.provider,
+            attempts=_calls(slot.attempts),
+            words=_shifted(recognition.words, piece.start),
+            suspect=recognition.suspect,
+            cached=cached,
+            language=recognition.language,
+        )
+
+    async def _recognition(self, piece: Piece, utterance: Utterance, context: Context, attempts: list[AttemptRecord]) -> Recognition:
+        """One call; where clear speech came back as no or far too few words, once more in two pieces, and the fuller reading is taken."""
+        first = await self._called(utterance, context, attempts)
+        if not self._settings.recheck or coverage.enough(first.text, piece.voiced, first.language or context.options.language):
+            return first
+        second = await self._halves(piece, context, attempts)
+        best = second if second is not None and coverage.size(second.text) > coverage.size(first.text) else first
+        return replace(best, suspect=not coverage.enough(best.text, piece.voiced, best.language or context.options.language))
+
+    async def _halves(self, piece: Piece, context: Context, attempts: list[AttemptRecord]) -> Recognition | None:
+        """The piece cut at its quietest place near the middle. None: that failed, and the first reading stands."""
+        middle = piece.quietest - piece.start
+        at = int(middle * self._format.sample_rate) * 2
+        pcm = memoryview(piece.pcm)
+        halves = (Utterance(pcm[:at], self._format, piece.start), Utterance(pcm[at:], self._format, piece.start + middle))
+        readings = []
+        for half in halves:
+            try:
+                readings.append(await self._called(half, self._context(piece.index), attempts))
+            except AsrError:
+                return None
+        left, right = readings
+        words = None
+        if left.words is not None and right.words is not None:
+            words = left.words + (_shifted(right.words, middle) or ())
+        language = left.language or right.language or context.options.language
+        return replace(left, text=join.join((left.text, right.text), language), words=words)
+
+    async def _called(self, utterance: Utterance, context: Context, attempts: list[AttemptRecord]) -> Recognition:
+        try:
+            return await self._call(utterance, context)
+        finally:
+            attempts.extend(replace(record, segment=context.segment) for record in context.trail.records)
+
+    async def _tell(self) -> None:
+        """Merges the seams that have both sides and tells, in order, what cannot change any more."""
+        async with self._telling:
+            while self._told < len(self._slots) and (slot := self._slots[self._told]).segment is not None:
+                follower = self._slots[self._told + 1] if self._told + 1 < len(self._slots) else None
+                if slot.piece.forced_end and follower is None and not self._segmenter.finished:
+                    return
+                if follower is not None and follower.piece.overlap_before > 0:
+                    if follower.segment is None:
+                        return
+                    _merge(slot, follower)
+                self._told += 1
+                if self._listener is not None and not slot.failed:
+                    await self._listener(slot.segment)
+            if self._listener is not None:
+                await self._listener(self._progress())
+
+    def _progress(self) -> Progress:
+        done = [slot for slot in self._slots if slot.segment is not None]
+        return Progress(len(done), len(self._slots), sum(slot.piece.end - slot.piece.start for slot in done), self._seconds)
+
+    def _attempts(self) -> tuple[AttemptRecord, ...]:
+        return tuple(record for slot in self._slots for record in slot.attempts)
+
+    def _transcript(self) -> Transcript:
+        segments = tuple(slot.segment for slot in self._slots if slot.segment is not None)
+        if not segments:  # nothing but silence: still a recording with one segment
+            segments = (Segment(index=0, start=0.0, end=self._seconds, text="", provider=None, attempts=0),)
+        providers = {segment.provider for segment in segments if segment.error is None}
+        language = next((segment.language for segment in segments if segment.language), None)
+        return Transcript(
+            text=join.join((segment.text for segment in segments if segment.text), language),
+            language=language,
+            duration=self._seconds,
+            complete=all(segment.error is None for segment in segments),
+            provider=providers.pop() if len(providers) == 1 else None,
+            segments=segments,
+            attempts=self._attempts(),
+        )
+
+
+def _merge(left: _Slot, right: _Slot) -> None:
+    """The two readings of the stretch that both heard become one, or both stay and are flagged."""
+    if left.segment is None or right.segment is None or left.failed or right.failed:
+        return
+    merged = seam.merge(
+        left.segment.text,
+        right.segment.text,
+        overlap=right.piece.overlap_before,
+        at=right.piece.start,
+        left_words=left.segment.words,
+        right_words=right.segment.words,
+        language=left.segment.language or right.segment.language,
+    )
+    left.segment = replace(left.segment, text=merged.left, words=merged.left_words, suspect=left.segment.suspect or merged.suspect)
+    right.segment = replace(right.segment, text=merged.right, words=merged.right_words, suspect=right.segment.suspect or merged.suspect)
+
+
+def _shifted(words: tuple[Word, ...] | None, by: float) -> tuple[Word, ...] | None:
+    return None if words is None else tuple(Word(word.text, word.start + by, word.end + by) for word in words)
+
+
+def _calls(attempts: list[AttemptRecord]) -> int:
+    return sum(record.outcome != "skipped" for record in attempts)
