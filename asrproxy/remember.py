@@ -17,7 +17,7 @@ from asrproxy.model import Options, Recognition, Utterance, Word
 
 
 class SegmentMemory:
-    """Recognitions by the content of their audio and what was asked of it; bounded in number and age, and on disk only where a folder is named.
+    """Recognitions by the content of their audio and what was asked of it; bounded in number and age, on disk only where a folder is named.
 
     time: seconds; the wall clock, since files outlive the process.
     """
