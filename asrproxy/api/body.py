@@ -13,6 +13,7 @@ from aiohttp import BodyPartReader, MultipartReader, StreamReader
 from aiohttp.http_exceptions import HttpProcessingError
 
 from asrproxy.audio.spool import Spool
+from asrproxy.config.models import ServerSettings
 from asrproxy.errors import AsrError, BodyTimeout, InvalidAudio, InvalidParameter
 
 SLOWEST: Final = 512
@@ -24,12 +25,20 @@ AUDIO_PARTS: Final = ("audio", "file")
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """What a body may be. body: bytes. memory: bytes kept in memory before a temporary file is made. silence: seconds between two pieces."""
+    """What a body may be.
+
+    body: bytes. memory: bytes kept in memory before a temporary file is made, in `folder`. silence: seconds between two pieces.
+    """
 
     body: int
     memory: int
     silence: float
     folder: Path | None
+
+    @classmethod
+    def of(cls, server: ServerSettings) -> BodyLimits:
+        """As the configuration says."""
+        return cls(body=server.max_body, memory=server.spool_memory, silence=server.body_timeout, folder=server.spool_dir)
 
 
 class Upload:
@@ -54,8 +63,11 @@ class Upload:
             return
         self._rest = asyncio.create_task(self._read_rest(content))
 
-    async def form(self, reader: MultipartReader) -> dict[str, str]:
-        """The audio part into the spool; the other parts are the parameters. Raises InvalidParameter, InvalidAudio."""
+    async def form(self, reader: MultipartReader, *, repeatable: str = "") -> dict[str, str]:
+        """The audio part into the spool; the other parts are the parameters. Raises InvalidParameter, InvalidAudio.
+
+        repeatable: the one name that may come more than once; its values are joined with line breaks.
+        """
         fields: dict[str, str] = {}
         found = False
         async with self._pace() as pace:
@@ -70,6 +82,9 @@ class Upload:
                     while chunk := await part.read_chunk(65_536):
                         await self.spool.write(bytes(chunk))
                         pace.got(self.spool.size)
+                    continue
+                if name == repeatable:
+                    fields[name] = "\n".join(filter(None, (fields.get(name), await _field(part, name))))
                     continue
                 if name in fields:
                     raise InvalidParameter(f"{name!r} is given twice", param=name)

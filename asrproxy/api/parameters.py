@@ -45,8 +45,16 @@ _NUMBER: Final = re.compile(r"\d{1,7}(\.\d{1,6})?")
 _WHOLE: Final = re.compile(r"\d{1,7}")
 
 
-def parse(given: Mapping[str, str], *, request_id: str, received: float, traceparent: str | None) -> Ask:
-    """Raises InvalidParameter, which names what is unknown, malformed or out of range."""
+def parse(
+    given: Mapping[str, str],
+    *,
+    request_id: str,
+    received: float,
+    traceparent: str | None,
+    prompt: str | None = None,
+    temperature: float | None = None,
+) -> Ask:
+    """Raises InvalidParameter, which names what is unknown, malformed or out of range. prompt, temperature: of the OpenAI door only."""
     if not given:
         return Ask(Order(request_id, received, traceparent=traceparent), ResponseFormat.JSON, False)
     for name, value in given.items():
@@ -65,6 +73,8 @@ def parse(given: Mapping[str, str], *, request_id: str, received: float, tracepa
                 punctuation=_flag(given, "punctuation"),
                 itn=_flag(given, "itn"),
                 vocabulary=_filled(given, "vocabulary"),
+                prompt=prompt,
+                temperature=temperature,
             ),
             raw=_raw(given),
             partial=Partial(_choice(given, "partial", tuple(Partial)) or Partial.REFUSE),

@@ -25,14 +25,8 @@ async def recognize(request: web.Request) -> web.StreamResponse:
     """Body: raw audio or a form. Answers the contract's `200`, or raises AsrError."""
     runtime = request.app[RUNTIME]
     account = request[ACCOUNT]
-    limits = BodyLimits(
-        body=runtime.server.max_body,
-        memory=runtime.server.spool_memory,
-        silence=runtime.server.body_timeout,
-        folder=runtime.server.spool_dir,
-    )
     with runtime.generation() as generation:
-        async with upload(limits) as body:
+        async with upload(BodyLimits.of(runtime.server)) as body:
             ask = await _received(request, body, account, generation.recognizer)
             account.route = ask.order.route
             if ask.stream or "text/event-stream" in request.headers.get("Accept", ""):
