@@ -1,0 +1,146 @@
+"""The sidecar as a process: start, drain, reload, hanging up; with real signals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, UnixConnector
+
+from asrproxy.testing import tones
+
+WAV = tones.to_wav(tones.synthesize("天地玄黄"), 16_000)
+FAKE = """
+server: {{listen: ["unix:{folder}/api.sock"], ops_listen: ["unix:{folder}/ops.sock"], drain: 10s}}
+providers: {{tones: {{type: fake, latency: {latency}}}}}
+log: {{format: json}}
+"""
+
+
+class Process:
+    """`asrproxy serve` with its log read line by line."""
+
+    def __init__(self, process: asyncio.subprocess.Process, api: ClientSession, ops: ClientSession) -> None:
+        self.process, self.api, self.ops = process, api, ops
+        self.lines: list[dict[str, Any]] = []
+
+    async def logged(self, event: str) -> dict[str, Any]:
+        """The next line with that event."""
+        assert self.process.stderr is not None
+        while line := await self.process.stderr.readline():
+            self.lines.append(json.loads(line))
+            if self.lines[-1]["event"] == event:
+                return self.lines[-1]
+        raise AssertionError(f"no {event!r} in {self.lines}")
+
+
+@asynccontextmanager
+async def serving(folder: Path, latency: str = "0s") -> AsyncIterator[Process]:
+    file = folder / "asrproxy.yaml"
+    if not file.exists():
+        file.write_text(FAKE.format(folder=folder, latency=latency))
+    process = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).parent / "asrproxy"), "serve", "-c", str(file), stderr=asyncio.subprocess.PIPE
+    )
+    api = ClientSession("http://localhost", connector=UnixConnector(str(folder / "api.sock")))
+    ops = ClientSession("http://localhost", connector=UnixConnector(str(folder / "ops.sock")))
+    try:
+        async with api, ops:
+            running = Process(process, api, ops)
+            await running.logged("listening")
+            yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def test_sigterm_lets_what_is_in_flight_end_takes_nothing_new_and_exits_0(tmp_path: Path) -> None:
+    async with serving(tmp_path, latency="1s") as running:
+        call = asyncio.create_task(running.api.post("/v1/recognize", data=WAV))
+        while (await (await running.api.get("/v1/status")).json())["in_flight"] == 0:
+            await asyncio.sleep(0)
+        running.process.send_signal(signal.SIGTERM)
+        await running.logged("draining")
+        ready = await running.ops.get("/readyz")
+        assert ready.status == 503
+        refused = await running.api.post("/v1/recognize", data=WAV)
+        assert (refused.status, (await refused.json())["error"]["code"]) == (503, "draining")
+        assert refused.headers["Retry-After"]
+        answer = await call
+        assert (await answer.json())["text"] == "天地玄黄"
+        assert await running.process.wait() == 0
+    assert not (tmp_path / "api.sock").exists()
+
+
+async def test_a_changed_file_is_taken_on_sighup_and_a_bad_one_refused(tmp_path: Path) -> None:
+    async with serving(tmp_path) as running:
+        file = tmp_path / "asrproxy.yaml"
+        good = file.read_text()
+        file.write_text(good.replace("providers: {", "providers: {second: {type: fake}, "))
+        running.process.send_signal(signal.SIGHUP)
+        await running.logged("configuration taken")
+        status = await (await running.api.get("/v1/status")).json()
+        assert (status["generation"], sorted(status["providers"])) == (2, ["second", "tones"])
+        file.write_text(good + "\nnonsense: true\n")
+        running.process.send_signal(signal.SIGHUP)
+        refused = await running.logged("configuration refused")
+        assert "nonsense" in refused["error"]
+        assert (await (await running.api.post("/v1/recognize", data=WAV)).json())["text"] == "天地玄黄"
+        metrics = await (await running.ops.get("/metrics")).text()
+        assert "asrproxy_config_reload_failures_total 1.0" in metrics
+
+
+async def test_a_swapped_configmap_is_taken(tmp_path: Path) -> None:
+    """The kubelet's way: a file that is a link through `..data`, which is swapped as a whole."""
+    for generation in ("first", "second"):
+        (tmp_path / generation).mkdir()
+        names = "tones" if generation == "first" else "other"
+        text = FAKE.format(folder=tmp_path, latency="0s").replace("tones", names)
+        (tmp_path / generation / "asrproxy.yaml").write_text(text)
+    (tmp_path / "..data").symlink_to("first")
+    (tmp_path / "asrproxy.yaml").symlink_to("..data/asrproxy.yaml")
+    async with serving(tmp_path) as running:
+        (tmp_path / "..new").symlink_to("second")
+        (tmp_path / "..new").replace(tmp_path / "..data")
+        await running.logged("configuration taken")
+        status = await (await running.api.get("/v1/status")).json()
+        assert list(status["providers"]) == ["other"]
+
+
+async def test_a_caller_who_hangs_up_stops_the_work(tmp_path: Path) -> None:
+    async with serving(tmp_path, latency="600s") as running:
+        call = asyncio.create_task(running.api.post("/v1/recognize", data=WAV))
+        while (await (await running.api.get("/v1/status")).json())["providers"]["tones"]["in_flight"] == 0:
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        while (await (await running.api.get("/v1/status")).json())["providers"]["tones"]["in_flight"] > 0:
+            await asyncio.sleep(0)
+        line = await running.logged("request")
+        assert (line["status"], line["code"]) == (499, "client_closed")
+
+
+@pytest.mark.parametrize("taken", ["server.listen", "server.ops_listen"])
+async def test_a_taken_address_is_said_in_one_line(tmp_path: Path, taken: str) -> None:
+    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    addresses = {"server.listen": "127.0.0.1:0", "server.ops_listen": "127.0.0.1:0", taken: f"127.0.0.1:{port}"}
+    file = tmp_path / "asrproxy.yaml"
+    listen = f"server: {{listen: ['{addresses['server.listen']}'], ops_listen: ['{addresses['server.ops_listen']}']}}"
+    file.write_text(f"{listen}\nproviders: {{tones: {{type: fake}}}}\n")
+    process = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).parent / "asrproxy"), "serve", "-c", str(file), stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await process.communicate()
+    assert process.returncode not in (0, None)
+    assert str(port) in said.decode()
+    assert "Traceback" not in said.decode()
+    server.close()
