@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +70,7 @@ class VoiceDetector:
 
         samples = np.frombuffer(block, "<i2")
         wanted = frames * self._rate // FRAMES_PER_SECOND
-        return cast(bytes, samples[np.arange(wanted) * len(samples) // wanted].tobytes())
+        return samples[np.arange(wanted) * len(samples) // wanted].tobytes()
 
 
 def voiced_seconds(levels: bytes) -> float:
@@ -88,4 +88,5 @@ def _levels(pcm: bytes, frame: int) -> bytes:
     samples: NDArray[np.float32] = np.frombuffer(pcm, "<i2").astype(np.float32).reshape(-1, frame)
     power = np.einsum("ij,ij->i", samples, samples) / np.float32(frame * 32768.0**2)
     decibels = -10 * np.log10(np.maximum(power, np.float32(1e-13)))
-    return cast(bytes, np.clip(np.rint(decibels), 0, QUIETEST).astype(np.uint8).tobytes())
+    levels: NDArray[np.uint8] = np.clip(np.rint(decibels), 0, QUIETEST).astype(np.uint8)
+    return levels.tobytes()
