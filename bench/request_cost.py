@@ -94,8 +94,12 @@ def main() -> None:
             ratios = [own / (other + plain) for own, other, plain in zip(ours, theirs, bare, strict=True)]
             rows.append(
                 [
-                    name, f"{median(ours) * 1e3:.3f}", f"{median(theirs) * 1e3:.3f}", f"{median(bare) * 1e3:.3f}",
-                    f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})", f"{goal:.1f}",
+                    name,
+                    f"{median(ours) * 1e3:.3f}",
+                    f"{median(theirs) * 1e3:.3f}",
+                    f"{median(bare) * 1e3:.3f}",
+                    f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})",
+                    f"{goal:.1f}",
                 ]  # fmt: skip
             )
     table(
