@@ -100,7 +100,7 @@ def main() -> None:
                     f"{median(bare) * 1e3:.3f}",
                     f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})",
                     f"{goal:.1f}",
-                ]  # fmt: skip
+                ]
             )
     table(
         "CPU time a request, ms (median of rounds)",
