@@ -1,0 +1,73 @@
+"""The multipart body of a transcription call, written piece by piece: the audio is never copied as a whole."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import uuid4
+
+from asrproxy.plugin import Options, Utterance
+from asrproxy_openai.settings import OpenAISettings
+
+_PIECE: Final = 256 * 1024
+"""Bytes written at once: between two pieces the loop serves others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """head and tail enclose the samples of `pcm`."""
+
+    head: bytes
+    pcm: memoryview
+    tail: bytes
+    boundary: str
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What goes with the body. With a known length it is not sent chunked, which some servers refuse."""
+        length = len(self.head) + len(self.pcm) + len(self.tail)
+        return {"Content-Type": f"multipart/form-data; boundary={self.boundary}", "Content-Length": str(length)}
+
+    async def pieces(self) -> AsyncIterator[bytes | memoryview]:
+        """The body, once more each time it is asked for."""
+        yield self.head
+        for first in range(0, len(self.pcm), _PIECE):
+            yield self.pcm[first : first + _PIECE]
+        yield self.tail
+
+
+def form_of(utterance: Utterance, options: Options, settings: OpenAISettings) -> Form:
+    """The call for one utterance: what the caller asks for goes before the provider's configuration."""
+    boundary = uuid4().hex
+    fields = "".join(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in _fields(options, settings)
+    )
+    file = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="audio.wav"\r\nContent-Type: audio/wav\r\n\r\n'
+    pcm = memoryview(utterance.pcm).cast("B")
+    return Form((fields + file).encode() + _wav_header(len(pcm), utterance), pcm, f"\r\n--{boundary}--\r\n".encode(), boundary)
+
+
+def _fields(options: Options, settings: OpenAISettings) -> Sequence[tuple[str, str]]:
+    language = options.language or settings.language
+    prompt = settings.prompt if options.prompt is None else options.prompt
+    temperature = settings.temperature if options.temperature is None else options.temperature
+    fields = [("model", settings.model), ("response_format", settings.response_format)]
+    if language:
+        fields.append(("language", language.partition("-")[0].lower()))  # the API takes ISO 639-1
+    if prompt:
+        fields.append(("prompt", prompt))
+    if temperature is not None:
+        fields.append(("temperature", f"{temperature:g}"))
+    if options.words:
+        fields.append(("timestamp_granularities[]", "word"))
+    return fields
+
+
+def _wav_header(size: int, utterance: Utterance) -> bytes:
+    rate, channels = utterance.format.sample_rate, utterance.format.channels
+    return struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, channels, rate, utterance.format.bytes_per_second, 2 * channels, 16, b"data", size,
+    )  # fmt: skip
