@@ -116,13 +116,13 @@ class _Cutter:
     """The decisions, on frames alone: `needed` is the first frame that may still become part of a span."""
 
     # A pause is looked for in the last tenth of the allowed length: every cut before that costs calls. An earlier one is taken while the
-    # calls so far stay within _BUDGET of the fewest possible: it is paid from what well-placed cuts have saved.
+    # calls so far stay within _BUDGET of the fewest that could hold the sound so far: it is paid from what skipped pauses have saved.
     _LATE: Final = 0.9
     _EARLY: Final = 0.5
-    _BUDGET: Final = 1.06
+    _BUDGET: Final = 1.08
     _PAD: Final = 30  # frames kept round speech: the detector misses soft beginnings and the tails of words
-    _FORCED: Final = 100  # frames at the end of the allowed length among which a forced cut takes the quietest
-    _FORCED_START: Final = 50  # the same for where the next span begins
+    _FORCED: Final = 60  # frames at the end of the allowed length among which a forced cut takes the quietest
+    _FORCED_START: Final = 30  # the same for where the next span begins
 
     def __init__(self, *, longest: float, min_silence: float, overlap: float, skip_silence: float) -> None:
         if longest < 1:
@@ -141,7 +141,7 @@ class _Cutter:
         self._overlapping = 0
         self._forced = False
         self._scanned = 0
-        self._spent = 0  # spans so far, and the frames they took the recording forward
+        self._spent = 0  # spans so far, and the frames with sound that they hold
         self._moved = 0
 
     @property
@@ -222,10 +222,10 @@ class _Cutter:
         earliest = max(int(self._LATE * length), self._covered - self._first + 1)
         at = window.pause(earliest, length, self._pause)
         if at is None:
-            early = int(self._EARLY * length)
-            least = int((self._spent + 1) * self._longest / self._BUDGET) - self._moved - (self._covered - self._first)
-            early = max(early, least, self._covered - self._first + 1)
-            at = window.pause(early, length, self._pause) if early < earliest else None
+            early = max(int(self._EARLY * length), self._covered - self._first + 1)
+            at = window.pause(early, earliest, self._pause) if early < earliest else None
+            if at is not None and (self._spent + 1) * length > self._BUDGET * (self._moved + self._sound(self._first + at)):
+                at = None
         if at is not None:
             return self._close(self._first + at)
         at = window.quietest(max(length - self._FORCED, length * 3 // 4), length)
@@ -237,7 +237,7 @@ class _Cutter:
         """Ends the span under way; `resume`: the cut is forced, and the next span begins there."""
         assert self._first is not None  # noqa: S101
         span = Span(self._first, last, self._forced, resume is not None, self._overlapping)
-        self._spent, self._moved = self._spent + 1, self._moved + last - max(self._covered, self._first)
+        self._spent, self._moved = self._spent + 1, self._moved + self._sound(last)
         heard = self._sounds.rfind(1, 0, last - self._base)
         if heard >= 0:
             self._heard = heard + self._base + 1
@@ -247,6 +247,10 @@ class _Cutter:
         else:
             self._first, self._forced, self._overlapping, self._scanned = resume, True, last - resume, last
         return span
+
+    def _sound(self, last: int) -> int:
+        """Frames with sound that the span under way would add if it ended at `last`."""
+        return self._sounds.count(1, self._covered - self._base, last - self._base)
 
     def _forget(self) -> None:
         """Drops what no span can hold any more."""
