@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 
 from asrproxy.audio.decode import Block
 from asrproxy.audio.segment import Piece, Segmenter
+from asrproxy.audio.vad import FRAMES_PER_SECOND, LEVEL, voiced_seconds
 from asrproxy.config.models import LongAudioSettings
 from asrproxy.errors import AsrError
 from asrproxy.failure import RecordingFailed
-from asrproxy.model import AttemptRecord, AudioFormat, Recognition, Segment, Transcript, Utterance, Word
+from asrproxy.model import BYTES_PER_SAMPLE, AttemptRecord, AudioFormat, Recognition, Segment, Transcript, Utterance, Word
 from asrproxy.plugin import Call, Context
 from asrproxy.remember import SegmentMemory
 from asrproxy.text import coverage, join, seam
@@ -79,6 +80,7 @@ class LongRecording:
         self._slots: list[_Slot] = []
         self._told = 0
         self._seconds = 0.0
+        self._all_cut = False
         self._failure: AsrError | None = None
 
     async def transcribe(self, blocks: AsyncIterator[Block]) -> Transcript:
@@ -115,6 +117,7 @@ class LongRecording:
                 return
         for piece in self._segmenter.finish():
             yield piece
+        self._all_cut = True
 
     async def _work(self, slot: _Slot) -> None:
         """One piece to its segment; gives its place back however that ends."""
@@ -165,16 +168,17 @@ class LongRecording:
     async def _recognition(self, piece: Piece, utterance: Utterance, context: Context, attempts: list[AttemptRecord]) -> Recognition:
         """One call; where clear speech came back as no or far too few words, once more in two pieces, and the fuller reading is taken."""
         first = await self._called(utterance, context, attempts)
-        if not self._settings.recheck or coverage.enough(first.text, piece.voiced, first.language or context.options.language):
+        voiced = voiced_seconds(piece.levels)
+        if not self._settings.recheck or not coverage.far_too_few(first.text, voiced):
             return first
         second = await self._halves(piece, context, attempts)
-        best = second if second is not None and coverage.size(second.text) > coverage.size(first.text) else first
-        return replace(best, suspect=not coverage.enough(best.text, piece.voiced, best.language or context.options.language))
+        best = second if second is not None and len(second.text) > len(first.text) else first
+        return replace(best, suspect=coverage.far_too_few(best.text, voiced))
 
     async def _halves(self, piece: Piece, context: Context, attempts: list[AttemptRecord]) -> Recognition | None:
         """The piece cut at its quietest place near the middle. None: that failed, and the first reading stands."""
-        middle = piece.quietest - piece.start
-        at = int(middle * self._format.sample_rate) * 2
+        middle = _quietest(piece.levels) / FRAMES_PER_SECOND
+        at = round(middle * self._format.sample_rate) * BYTES_PER_SAMPLE
         pcm = memoryview(piece.pcm)
         halves = (Utterance(pcm[:at], self._format, piece.start), Utterance(pcm[at:], self._format, piece.start + middle))
         readings = []
@@ -201,9 +205,9 @@ class LongRecording:
         async with self._telling:
             while self._told < len(self._slots) and (slot := self._slots[self._told]).segment is not None:
                 follower = self._slots[self._told + 1] if self._told + 1 < len(self._slots) else None
-                if slot.piece.forced_end and follower is None and not self._segmenter.finished:
+                if slot.piece.forced_end and follower is None and not self._all_cut:
                     return
-                if follower is not None and follower.piece.overlap_before > 0:
+                if follower is not None and follower.piece.forced_start:
                     if follower.segment is None:
                         return
                     _merge(slot, follower)
@@ -242,16 +246,25 @@ def _merge(left: _Slot, right: _Slot) -> None:
     if left.segment is None or right.segment is None or left.failed or right.failed:
         return
     merged = seam.merge(
-        left.segment.text,
-        right.segment.text,
-        overlap=right.piece.overlap_before,
-        at=right.piece.start,
-        left_words=left.segment.words,
-        right_words=right.segment.words,
-        language=left.segment.language or right.segment.language,
+        seam.Reading(left.segment.text, left.segment.words),
+        seam.Reading(right.segment.text, right.segment.words),
+        start=right.piece.start,
+        end=left.piece.end,
     )
-    left.segment = replace(left.segment, text=merged.left, words=merged.left_words, suspect=left.segment.suspect or merged.suspect)
-    right.segment = replace(right.segment, text=merged.right, words=merged.right_words, suspect=right.segment.suspect or merged.suspect)
+    left.segment = _with(left.segment, merged.left, merged.suspect)
+    right.segment = _with(right.segment, merged.right, merged.suspect)
+
+
+def _with(segment: Segment, reading: seam.Reading, suspect: bool) -> Segment:
+    return replace(segment, text=reading.text, words=reading.words, suspect=segment.suspect or suspect)
+
+
+def _quietest(levels: bytes) -> int:
+    """The frame in the middle third around which a fifth of a second is quietest; levels are dB below full scale."""
+    quiet = [level & LEVEL for level in levels]
+    third, width = len(quiet) // 3, FRAMES_PER_SECOND // 10
+    middle = range(max(third, width), max(len(quiet) - third, width + 1))
+    return max(middle, key=lambda frame: sum(quiet[frame - width : frame + width]), default=len(quiet) // 2)
 
 
 def _shifted(words: tuple[Word, ...] | None, by: float) -> tuple[Word, ...] | None:

@@ -37,7 +37,10 @@ class Span:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """An utterance's audio with its place: times and overlap in seconds of the recording, pcm is mono s16le."""
+    """An utterance's audio with its place: times and overlap in seconds of the recording, pcm is mono s16le.
+
+    levels: its frames' bytes of `VoiceDetector`, from its first frame on.
+    """
 
     index: int
     start: float
@@ -46,6 +49,7 @@ class Piece:
     forced_start: bool
     forced_end: bool
     overlap_before: float
+    levels: bytes = b""
 
 
 class Segmenter:
@@ -61,12 +65,14 @@ class Segmenter:
         self._frame = sample_rate // FRAMES_PER_SECOND * _BYTES
         self._second = sample_rate * _BYTES
         self._pcm = bytearray()
+        self._levels = bytearray()
         self._dropped = 0
         self._index = 0
 
     def feed(self, pcm: bytes, levels: bytes) -> list[Piece]:
         """More of the recording and of its frames (`VoiceDetector`); the two need not keep step. Gives the pieces that are now certain."""
         self._pcm += pcm
+        self._levels += levels
         pieces = [self._piece(span) for span in self._cutter.feed(levels)]
         self._drop(self._cutter.needed * self._frame)
         return pieces
@@ -94,12 +100,19 @@ class Segmenter:
             forced_start=span.forced_start,
             forced_end=span.forced_end,
             overlap_before=span.overlap_before / FRAMES_PER_SECOND,
+            levels=self._heard(span),
         )
+
+    def _heard(self, span: Span) -> bytes:
+        first = self._dropped // self._frame
+        return bytes(self._levels[span.first - first : span.last - first])
 
     def _drop(self, before: int) -> None:
         count = min(before - self._dropped, len(self._pcm))
+        count -= count % self._frame  # levels go by whole frames
         if count > 0:
             del self._pcm[:count]
+            del self._levels[: count // self._frame]
             self._dropped += count
 
 
