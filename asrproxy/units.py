@@ -7,28 +7,38 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
 
-__all__ = ["Rate", "Seconds", "SecretStr", "Section", "Size", "duration", "rate", "size"]
+__all__ = ["Misplaced", "Rate", "Seconds", "SecretStr", "Section", "Size", "duration", "rate", "size"]
 
 _SECONDS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES: Final = {
     "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
 }  # fmt: skip
-_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:us|ms|s|m|h|d))+")
+_LARGEST: Final = 1e15
+_NUMBER: Final = re.compile(r"\d{1,15}(?:\.\d{1,15})?")
+_DURATION: Final = re.compile(r"(?:\d{1,15}(?:\.\d{1,15})?(?:us|ms|s|m|h|d))+")
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
-_RATE: Final = re.compile(r"(\d+(?:\.\d+)?) ?/ ?(s|m|h|d)")
+_SIZE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,15})?) ?(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
+_RATE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,15})?) ?/ ?(s|m|h|d)")
 
 
 class Section(BaseModel):
     """A mapping of the configuration file: unknown keys are refused, values are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+
+class Misplaced(ValueError):
+    """A relation between keys that fails at one of them: raised by a model's validator, shown at `at`, a path below that model."""
+
+    def __init__(self, message: str, *, at: tuple[str | int, ...]) -> None:
+        super().__init__(message)
+        self.at = at
 
 
 def duration(value: object) -> float:
     """Seconds of `250ms`, `5s`, `2m`, `1h30m`; a bare number is seconds. Raises ValueError."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+    if (seconds := _bare(value)) is not None:
+        return seconds
     if isinstance(value, str) and _DURATION.fullmatch(text := value.strip()):
         return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
     raise ValueError("expected a duration such as 250ms, 5s, 2m or 1h")
@@ -36,8 +46,8 @@ def duration(value: object) -> float:
 
 def size(value: object) -> int:
     """Bytes of `10MiB`, `1GB`; a bare whole number is bytes. Raises ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
+    if (count := _bare(value)) is not None and count.is_integer():
+        return int(count)
     if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
         return int(float(match[1]) * _BYTES[match[2]])
     raise ValueError("expected a size such as 512KiB, 10MiB or 1GiB")
@@ -45,15 +55,25 @@ def size(value: object) -> int:
 
 def rate(value: object) -> float:
     """Events a second of `150/s`, `100/m`; a bare number is per second. Raises ValueError."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+    if (number := _bare(value)) is not None:
+        return number
     if isinstance(value, str) and (match := _RATE.fullmatch(value.strip())):
         return float(match[1]) / _SECONDS[match[2]]
     raise ValueError("expected a rate such as 150/s or 100/m")
 
 
+def _bare(value: object) -> float | None:
+    """A number with no unit, also as text: what comes from an environment variable is always text."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) if abs(value) < _LARGEST else None
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        return float(value)
+    return None
+
+
 def _written(pattern: str, example: str, number: str) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [{"type": "string", "pattern": f"^{pattern}$", "examples": [example]}, {"type": number, "minimum": 0}]})
+    text = {"type": "string", "pattern": f"^\\s*(?:{pattern}|{_NUMBER.pattern})\\s*$", "examples": [example]}
+    return WithJsonSchema({"anyOf": [text, {"type": number, "minimum": 0}]})
 
 
 Seconds = Annotated[float, BeforeValidator(duration), Field(ge=0), _written(_DURATION.pattern, "5s", "number")]

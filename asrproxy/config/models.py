@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
 from asrproxy.plugin import ProviderSettings
-from asrproxy.units import Rate, Seconds, SecretStr, Section, Size
+from asrproxy.units import Misplaced, Rate, Seconds, SecretStr, Section, Size
+
+DEFAULT_ROUTE: Final = "default"
+"""Answers the requests that name no route."""
 
 
 def _one_or_many(value: object) -> object:
     return [value] if isinstance(value, str) else value
+
+
+def _is_address(value: str) -> bool:
+    if value.startswith("unix:"):
+        return value != "unix:"
+    host, colon, port = value.rpartition(":")
+    return bool(colon) and port.isdecimal() and port.isascii() and len(port) <= 5 and int(port) <= 65535 and not set(host) & set("/ \t")
+
+
+OneOrMany = Annotated[tuple[str, ...], BeforeValidator(_one_or_many, json_schema_input_type=str | tuple[str, ...])]
 
 
 class AudioSettings(Section):
@@ -31,12 +44,8 @@ class AudioSettings(Section):
 class ServerSettings(Section):
     """`server`: where it listens and what it takes."""
 
-    listen: Annotated[tuple[str, ...], BeforeValidator(_one_or_many)] = Field(
-        ("127.0.0.1:8790",), description="API: `HOST:PORT` and/or `unix:PATH`, one or several."
-    )
-    ops_listen: Annotated[tuple[str, ...], BeforeValidator(_one_or_many)] = Field(
-        ("0.0.0.0:8791",), description="Health and metrics only; an empty list: no ops port."
-    )
+    listen: OneOrMany = Field(("127.0.0.1:8790",), description="API: `HOST:PORT` and/or `unix:PATH`, one or several.")
+    ops_listen: OneOrMany = Field(("0.0.0.0:8791",), description="Health and metrics only; an empty list: no ops port.")
     max_body: Size = Field(200 * 2**20, description="A longer body is 413 body_too_large.")
     max_audio: Seconds = Field(4 * 3600.0, description="A longer recording is 413 audio_too_long.")
     body_timeout: Seconds = Field(30.0, description="A caller who sends nothing for this long in the middle of a body gets 408.")
@@ -51,6 +60,29 @@ class ServerSettings(Section):
     )
     uvloop: bool = Field(True, description="Use uvloop's event loop where it is installed.")
     audio: AudioSettings = AudioSettings()
+
+    @field_validator("listen", "ops_listen")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for place, address in enumerate(value):
+            if not _is_address(address):
+                raise Misplaced("expected HOST:PORT (port 0 to 65535) or unix:PATH", at=(place,))
+        return value
+
+    @field_validator("listen")
+    @classmethod
+    def _somewhere(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("expected at least one address")
+        return value
+
+    @field_validator("tokens")
+    @classmethod
+    def _not_blank(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for place, token in enumerate(value):
+            if not token.get_secret_value().strip():
+                raise Misplaced("is empty, and would let in whoever sends no token", at=(place,))
+        return value
 
 
 class ScaledTimeout(Section):
@@ -147,7 +179,9 @@ class LongAudioSettings(Section):
 class PolicySettings(Section):
     """`policy`: the rules round every call; a provider may carry its own with the same keys, merged over this one."""
 
-    timeout: Annotated[ScaledTimeout, BeforeValidator(_fixed_or_scaled)] = Field(ScaledTimeout(), description="Whole request.")
+    timeout: Annotated[ScaledTimeout, BeforeValidator(_fixed_or_scaled, json_schema_input_type=Seconds | ScaledTimeout)] = Field(
+        ScaledTimeout(), description="Whole request."
+    )
     attempt_timeout: Seconds = Field(15.0, gt=0, description="One call to a vendor.")
     retries: RetrySettings = RetrySettings()
     circuit: CircuitSettings = CircuitSettings()
@@ -217,7 +251,19 @@ class Configuration(Section):
     @model_validator(mode="after")
     def _routes_name_providers(self) -> Self:
         for name, route in self.routes.items():
-            for provider in route.providers:
+            for place, provider in enumerate(route.providers):
                 if provider not in self.providers:
-                    raise ValueError(f"routes.{name}.providers names {provider!r}; the providers are {', '.join(self.providers)}")
+                    known = ", ".join(self.providers)
+                    raise Misplaced(f"no provider {provider!r}; the providers are {known}", at=("routes", name, "providers", place))
+        if self.routes and DEFAULT_ROUTE not in self.routes:
+            raise Misplaced(f"a route {DEFAULT_ROUTE!r} is needed: it answers the requests that name none", at=("routes",))
         return self
+
+    def every_route(self) -> dict[str, RouteSettings]:
+        """The routes that requests may name: the file's; `default`, where the file has no routes, through every provider in its order; and
+        each provider by its own name.
+        """
+        routes = {name: RouteSettings(providers=(name,)) for name in self.providers}
+        if not self.routes:
+            routes[DEFAULT_ROUTE] = RouteSettings(providers=tuple(self.providers))
+        return routes | self.routes
