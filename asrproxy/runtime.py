@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from asrproxy.audio.decode import Decoders
-from asrproxy.config.models import Configuration, ProviderEntry, RouteSettings, ServerSettings
+from asrproxy.config.models import DEFAULT_ROUTE, Configuration, ProviderEntry, RouteSettings, ServerSettings
 from asrproxy.errors import ConfigError
 from asrproxy.events import ConfigReloaded, Observer
 from asrproxy.plugin import Host, Provider, ProviderSettings
@@ -19,7 +19,6 @@ from asrproxy.policy.stack import ProviderStack, RouteStack
 from asrproxy.recognizer import Recognizer, Route
 from asrproxy.remember import SegmentMemory
 
-DEFAULT_ROUTE: Final = "default"
 START: Final = 20.0
 """Seconds that a provider's `start` may take before it counts as failed; slow loading belongs into the provider's own task."""
 CLOSE: Final = 5.0
@@ -191,7 +190,7 @@ class Runtime:
                 each.holders = 1
                 await each.release()
             raise
-        routes = {name: self._route(name, settings, opened) for name, settings in _routes(configuration).items()}
+        routes = {name: self._route(name, settings, opened) for name, settings in configuration.every_route().items()}
         memory = self._current.recognizer.memory if running else SegmentMemory(configuration.policy.long_audio.remember)
         recognizer = Recognizer(routes=routes, decoders=self.decoders, max_audio=configuration.server.max_audio, memory=memory)
         return Generation(number, configuration, opened, recognizer)
@@ -218,12 +217,3 @@ class Runtime:
         stack = RouteStack(name, [each.stack for each in members], settings.hedge, observer=self.announce, random=random.Random())
         policy = members[0].entry.policy
         return Route(stack, policy.timeout, policy.long_audio)
-
-
-def _routes(configuration: Configuration) -> dict[str, RouteSettings]:
-    """The configured routes; with none, `default` is every provider in the file's order. Each provider also is a route by its own name."""
-    routes = {name: RouteSettings(providers=(name,)) for name in configuration.providers}
-    if not configuration.routes:
-        routes[DEFAULT_ROUTE] = RouteSettings(providers=tuple(configuration.providers))
-    routes.update(configuration.routes)
-    return routes
