@@ -8,6 +8,7 @@ continues: the core's policy does that for every provider alike.
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -28,13 +29,14 @@ from asrproxy.errors import (
     RateLimited,
     Refused,
     Rejected,
+    StaleConnection,
     Throttled,
     Truncated,
     Unavailable,
     Unreachable,
     UnsupportedParameter,
 )
-from asrproxy.events import Event, Noted, Observer, TokenRefreshed, ignore
+from asrproxy.events import CircuitChanged, Event, Noted, Observer, TokenRefreshed, ignore
 from asrproxy.model import (
     AttemptRecord,
     AudioFormat,
@@ -57,6 +59,7 @@ __all__ = [
     "AudioFormat",
     "Call",
     "Capabilities",
+    "CircuitChanged",
     "CircuitOpen",
     "ConfigError",
     "Context",
@@ -85,6 +88,7 @@ __all__ = [
     "Section",
     "Sentence",
     "Size",
+    "StaleConnection",
     "StreamEvent",
     "Throttled",
     "TokenRefreshed",
@@ -148,7 +152,8 @@ class Context:
 
     deadline: a moment on the running loop's clock by which the caller must have an answer. attempt: 1 for the first. segment: index of
     the utterance in the recording. voiced: seconds of clear speech in an utterance, by the core's voice-activity detector (costs a few
-    milliseconds: ask only when the answer looks short). traceparent: W3C, to be sent on.
+    milliseconds: ask only when the answer looks short). traceparent: W3C, to be sent on. patience: seconds that a call may idle (a
+    pause before a retry, a queue) before it had better fail: short where another provider could answer meanwhile.
     """
 
     request_id: str
@@ -160,6 +165,7 @@ class Context:
     trail: Trail = field(default_factory=Trail)
     voiced: Callable[[Utterance], Awaitable[float]] = _no_detector
     traceparent: str | None = None
+    patience: float = math.inf
 
     def remaining(self) -> float:
         """Seconds until the deadline; negative when it has passed."""

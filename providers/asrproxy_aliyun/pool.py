@@ -1,0 +1,221 @@
+"""Connections to the gateway: kept for the next call, counted, and replaced when the peer had closed one under us."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from weakref import WeakSet
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from multidict import CIMultiDict
+from yarl import URL
+
+from asrproxy.plugin import ConfigError, Garbled
+from asrproxy_aliyun.settings import PoolSettings
+from asrproxy_aliyun.status import network_errors
+
+_CONNECT: Final = 5.0  # seconds for name, TCP and TLS; a call is bounded by the core's attempt_timeout, this only by sense
+_WARMING: Final = 3.0
+_LARGEST_ANSWER: Final = 16 * 2**20
+_PIECE: Final = 2**18  # a longer write would keep the loop from turning while the kernel copies it
+
+# Whether the connection that this task's call was given had served before; aiohttp connects in the task that calls.
+_KEPT: Final[ContextVar[bool]] = ContextVar("aliyun_kept_connection", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer, read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Pool:
+    """Keeps up to `size` connections, each for `idle` seconds after its last call; a call beyond them has one of its own.
+
+    So it never makes a call wait: how many may run at once is the policy's business.
+    """
+
+    def __init__(self, settings: PoolSettings, base: str, *, ca_file: Path | None = None, proxy: str | None = None) -> None:
+        self._settings = settings
+        self._base = URL(base)
+        self._ca_file = ca_file
+        self._proxy = proxy
+        self._kept: aiohttp.ClientSession | None = None
+        self._single: aiohttp.ClientSession | None = None
+        self._count = _Count()
+        self._busy = 0
+        self._stale = 0
+        self._warming: asyncio.Task[None] | None = None
+
+    @property
+    def where(self) -> str:
+        """The gateway, for error messages."""
+        return self._base.authority
+
+    def start(self, *, warm: bool) -> None:
+        """Opens the sessions. warm: begins to open connections too, in a task."""
+        tls = tls_context(self._ca_file) if self._base.scheme == "https" else False
+        self._kept = self._session(_Connector(self._count, limit=0, keepalive_timeout=self._settings.idle, ssl=tls, ttl_dns_cache=60))
+        self._single = self._session(_Connector(self._count, limit=0, force_close=True, ssl=tls, ttl_dns_cache=60))
+        if warm and self._settings.warm:
+            self._warming = asyncio.create_task(self._warm(self._kept), name="aliyun-warm")
+
+    async def post(self, url: URL, headers: CIMultiDict[str], body: bytes | memoryview) -> Answer:
+        """One POST. Raises Unreachable or Garbled. Cancelled, it closes its connection.
+
+        A kept connection that the peer closed before any byte of an answer is not the vendor's fault (both may close an idle one at any
+        time), so that one case is repeated at once.
+        """
+        with network_errors(self.where):
+            _KEPT.set(False)
+            try:
+                return await self._exchange(url, headers, body)
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                if not _KEPT.get() or isinstance(error, aiohttp.ClientConnectorError) or not _without_answer(error):
+                    raise
+            self._stale += 1
+            return await self._exchange(url, headers, body)
+
+    async def _exchange(self, url: URL, headers: CIMultiDict[str], body: bytes | memoryview) -> Answer:
+        session = self._kept if self._busy < self._settings.size else self._single
+        if session is None:
+            raise RuntimeError("the pool is not started")
+        self._busy += 1
+        try:
+            response = await session.post(url, data=Samples(body), headers=headers, allow_redirects=False)
+            try:
+                if (response.content_length or 0) > _LARGEST_ANSWER:
+                    raise Garbled(f"{self.where} answered {response.content_length} bytes")
+                try:
+                    answer = await response.read()
+                except (aiohttp.ClientConnectionError, OSError) as error:
+                    raise Garbled(f"the answer of {self.where} was cut in the middle") from error
+                return Answer(response.status, response.headers, answer)
+            except BaseException:
+                response.close()
+                raise
+        finally:
+            self._busy -= 1
+
+    def websocket(self, url: URL, headers: CIMultiDict[str], *, heartbeat: float) -> Any:
+        """A context manager: a WebSocket on a connection of its own."""
+        if self._single is None:
+            raise RuntimeError("the pool is not started")
+        return self._single.ws_connect(url, headers=headers, heartbeat=heartbeat, compress=0, max_msg_size=2**22)
+
+    def status(self) -> Mapping[str, object]:
+        open_now = self._count.open()
+        return {
+            "size": self._settings.size,
+            "open": open_now,
+            "idle": max(0, open_now - self._busy),
+            "opened": self._count.opened,
+            "reused": self._count.asked - self._count.opened,
+            "stale": self._stale,
+        }
+
+    async def aclose(self) -> None:
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
+        for session in (self._kept, self._single):
+            if session is not None:
+                await session.close()
+
+    def _session(self, connector: _Connector) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT),
+            skip_auto_headers=("Accept", "Accept-Encoding"),
+            headers={"User-Agent": "asrproxy"},
+            auto_decompress=False,
+            proxy=self._proxy,
+        )
+
+    async def _warm(self, session: aiohttp.ClientSession) -> None:
+        """Opens connections with a request that recognises nothing. If it fails, the first call says so."""
+
+        async def one() -> None:
+            async with asyncio.timeout(_WARMING), session.head(self._base, allow_redirects=False) as response:
+                await response.read()
+
+        await asyncio.gather(*(one() for _ in range(min(self._settings.warm, self._settings.size))), return_exceptions=True)
+
+
+class _Count:
+    """How many connections there are and were, over all connectors of a pool."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.opened = 0
+        self._protocols: WeakSet[Any] = WeakSet()
+
+    def made(self, protocol: Any) -> None:
+        self.opened += 1
+        self._protocols.add(protocol)
+
+    def open(self) -> int:
+        return sum(protocol.is_connected() for protocol in self._protocols)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Counts, and tells the calling task whether its connection is a kept one."""
+
+    def __init__(self, count: _Count, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._count = count
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Any:
+        _KEPT.set(True)
+        connection = await super().connect(*args, **kwargs)
+        self._count.asked += 1
+        return connection
+
+    async def _create_connection(self, *args: Any, **kwargs: Any) -> Any:
+        _KEPT.set(False)
+        protocol = await super()._create_connection(*args, **kwargs)
+        self._count.made(protocol)
+        return protocol
+
+
+class Samples(aiohttp.payload.Payload):
+    """A body sent from where it lies, whole when short and in pieces when long."""
+
+    _autoclose = True
+
+    def __init__(self, samples: bytes | memoryview) -> None:
+        super().__init__(samples, content_type="application/octet-stream")
+        self._size = len(samples)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        raise TypeError("samples are not text")
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        for start in range(0, len(self._value), _PIECE):
+            await writer.write(memoryview(self._value)[start : start + _PIECE])
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        await self.write(writer)
+
+
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """The system's certification authorities, or those of `ca_file` alone. Raises ConfigError."""
+    try:
+        return ssl.create_default_context(cafile=str(ca_file) if ca_file is not None else None)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(f"ca_file {ca_file}: {error.strerror or 'not a PEM file of certificates'}") from error
+
+
+def _without_answer(error: Exception) -> bool:
+    # A half-read head of an answer is the message of the error in place of a text.
+    return not isinstance(error, aiohttp.ServerDisconnectedError) or isinstance(error.message, str)
