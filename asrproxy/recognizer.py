@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from asrproxy import live
 from asrproxy.audio import wav
 from asrproxy.audio.decode import Block, Decoders, RawFormat
 from asrproxy.audio.spool import Spool
@@ -15,7 +16,7 @@ from asrproxy.config.models import LongAudioSettings, ScaledTimeout
 from asrproxy.errors import AsrError, AudioTooLong, DeadlineExceeded, InvalidAudio, UnknownRoute, UnsupportedParameter
 from asrproxy.failure import RecordingFailed
 from asrproxy.long_audio import Listener, LongRecording
-from asrproxy.model import AudioFormat, Options, Segment, Traffic, Transcript, Utterance
+from asrproxy.model import AudioFormat, Options, Segment, StreamEvent, Traffic, Transcript, Utterance
 from asrproxy.plugin import Context, Trail
 from asrproxy.policy.stack import RouteStack
 from asrproxy.remember import SegmentMemory
@@ -122,6 +123,18 @@ class Recognizer:
         except TimeoutError as error:
             late = DeadlineExceeded("the request's timeout ran out")
             raise (late if recording is None else recording.failed(late)) from error
+
+    async def listen(self, audio: AsyncIterator[bytes], sample_rate: int, order: Order) -> AsyncIterator[StreamEvent]:
+        """Live audio (s16le mono at `sample_rate` Hz) to its sentences; each has the policy's timeout from the moment it ended."""
+        route = self.accept(order)
+        time = asyncio.get_running_loop().time
+
+        def context() -> Context:
+            return self._context(order, time() + route.timeout.base, Traffic.LIVE)
+
+        longest = min(route.long_audio.max_segment, route.stack.capabilities_for(order.options).longest)
+        async for event in live.listen(route.stack, audio, AudioFormat(sample_rate), context, longest=longest):
+            yield event
 
     def _long(
         self, route: Route, order: Order, target: AudioFormat, longest: float, clock: _Clock, listener: Listener | None

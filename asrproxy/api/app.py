@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from asrproxy.api import health, openai, openapi, recognize, status
+from asrproxy.api import health, openai, openapi, recognize, status, stream
 from asrproxy.api.guard import guard
 from asrproxy.api.request import RUNTIME
 from asrproxy.ops.metrics import Metrics
@@ -21,6 +21,7 @@ def create_api(runtime: Runtime, metrics: Metrics) -> web.Application:
     app[RUNTIME] = runtime
     app[health.METRICS] = metrics
     app.router.add_post("/v1/recognize", recognize.recognize)
+    app.router.add_get("/v1/stream", stream.stream)
     app.router.add_post("/v1/audio/transcriptions", openai.transcriptions)
     app.router.add_get("/v1/models", openai.models)
     app.router.add_get("/v1/models/{name}", openai.model)
