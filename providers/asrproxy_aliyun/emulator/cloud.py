@@ -33,5 +33,5 @@ class Cloud:
 
     def check_speech(self, text: str) -> None:
         """Raises NlsFailure: nothing was said, and that is an error here."""
-        if not text and self.settings.silence is Silence.ERROR:
+        if not text and self.settings.silence == Silence.ERROR:
             raise NlsFailure(NO_VALID_AUDIO)

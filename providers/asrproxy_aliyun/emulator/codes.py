@@ -72,6 +72,6 @@ class HttpErrors(StrEnum):
 
 def http_status(status: int, rule: HttpErrors) -> int:
     """4xxxxxxx with 400 and 5xxxxxxx with 500, or 200 for all."""
-    if status == SUCCESS or rule is HttpErrors.ALWAYS_200:
+    if status == SUCCESS or rule == HttpErrors.ALWAYS_200:
         return HTTPStatus.OK
     return HTTPStatus.BAD_REQUEST if status < SERVER_ERROR else HTTPStatus.INTERNAL_SERVER_ERROR

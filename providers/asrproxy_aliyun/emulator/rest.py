@@ -21,7 +21,7 @@ class Rest:
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         """One call; its JSON `status` says how it went, the HTTP status only follows."""
         call_id = uuid.uuid4().hex
         answered = _Answered()

@@ -210,17 +210,17 @@ class Emulator:
 
     def _gateway_app(self, cloud: Cloud) -> web.Application:
         app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[outage_of(self._faults.gateway)])
-        app.router.add_post("/stream/v1/asr", Rest(cloud))
-        app.router.add_post("/stream/v1/FlashRecognizer", Flash(cloud))
-        app.router.add_get("/ws/v1", WebSocket(cloud))
+        app.router.add_post("/stream/v1/asr", Rest(cloud).answer)
+        app.router.add_post("/stream/v1/FlashRecognizer", Flash(cloud).answer)
+        app.router.add_get("/ws/v1", WebSocket(cloud).answer)
         app.router.add_route("*", "/{path:.*}", self._no_such_path)
         return app
 
     def _token_app(self) -> web.Application:
         app = web.Application(middlewares=[outage_of(self._faults.token)])
         service = TokenService(self._create_token, self._faults, self.ledger, self.clock)
-        app.router.add_get("/", service)
-        app.router.add_post("/", service)
+        app.router.add_get("/", service.answer)
+        app.router.add_post("/", service.answer)
         return app
 
     async def _no_such_path(self, request: web.Request) -> web.Response:

@@ -22,7 +22,7 @@ class TokenService:
         self._ledger = ledger
         self._clock = clock
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answers one call."""
         self._ledger.count(Kind.TOKEN)
         parameters = MultiDict(request.query)

@@ -30,7 +30,7 @@ class WebSocket:
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         """One connection. A token that does not open the gateway is refused in the handshake, in plain text."""
         if (script := self._cloud.faults.next_handshake()) is not None:
             self._cloud.ledger.refused_handshakes += 1
@@ -118,6 +118,7 @@ class _Connection:
             self._expect_audio()
         self._inbox = asyncio.Queue()
         self._worker = asyncio.create_task(self._work(command))
+        await asyncio.sleep(0)  # the task is on the books before the next frame can end it
 
     def _expect_audio(self) -> None:
         self._audio_due = asyncio.get_running_loop().time() + self._cloud.settings.data_gap
