@@ -54,9 +54,7 @@ _RAMP: Final = 0.004  # s; softens the edges, so that a symbol does not click th
 _HOP: Final = 0.005  # s between two looks at the audio
 _HALF_WINDOW: Final = 6  # hops; a look is a triangle of twice that, whose first null (33 Hz) is nearer than the next tone (50 Hz)
 _FLOOR: Final = 12.0  # rms of 16-bit samples (-69 dBFS); below it everything is silence
-_PURITY: Final = (
-    0.5  # share of the energy that must be in the two tones; overdriven tones have 0.6, speech and music far less for long enough
-)
+_PURITY: Final = 0.7  # share of the energy that must be in the two tones; speech and music have less, or not for long enough
 _BALANCE: Final = 25.0  # power ratio (14 dB) that the two tones may be apart
 
 
