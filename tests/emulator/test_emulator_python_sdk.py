@@ -82,7 +82,7 @@ async def test_it_streams(cloud: Emulator) -> None:
         client = transcriber(cloud, cloud.create_token(), heard)
         client.start(aformat="pcm", enable_intermediate_result=True, ex={"max_sentence_silence": 600, "enable_words": True})
         speak(client, tones.compose(["天地", 1.0, "玄黄"]).render())
-        client.ctrl(ex={"max_sentence_silence": 800})
+        client.ctrl(max_sentence_silence=800)
         client.stop(timeout=3)
 
     await asyncio.to_thread(work)

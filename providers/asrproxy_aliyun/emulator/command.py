@@ -145,4 +145,4 @@ def _read(adapter: TypeAdapter[float], value: object) -> float:
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
-        raise argparse.ArgumentTypeError(error.errors()[0]["msg"]) from None
+        raise argparse.ArgumentTypeError(f"{value!r}: {error.errors()[0]['msg']}") from None

@@ -29,15 +29,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """The names of one kind of task. control: None where its options cannot be changed on the way."""
+    """The names of one kind of task. controls: with which its options are changed on the way."""
 
     name: str
     kind: Kind
     start: str
     stop: str
-    control: str | None
+    controls: tuple[str, ...]
     started: str
-    changed: str
     completed: str
 
 
@@ -46,12 +45,14 @@ NAMESPACES: Final[Mapping[str, Namespace]] = MappingProxyType(
         each.name: each
         for each in (
             Namespace(
-                "SpeechRecognizer", Kind.RECOGNIZER, "StartRecognition", "StopRecognition", None,
-                "RecognitionStarted", "RecognitionResultChanged", "RecognitionCompleted",
+                "SpeechRecognizer", Kind.RECOGNIZER, "StartRecognition", "StopRecognition", (),
+                "RecognitionStarted", "RecognitionCompleted",
             ),
             Namespace(
-                "SpeechTranscriber", Kind.TRANSCRIBER, "StartTranscription", "StopTranscription", "ControlTranscription",
-                "TranscriptionStarted", "TranscriptionResultChanged", "TranscriptionCompleted",
+                "SpeechTranscriber", Kind.TRANSCRIBER, "StartTranscription", "StopTranscription",
+                # The page and the Node client write the first, the Python client 1.0.2 the second.
+                ("ControlTranscription", "ControlTranscriber"),
+                "TranscriptionStarted", "TranscriptionCompleted",
             ),
         )
     }
@@ -104,7 +105,7 @@ class Dialogue:
         name = header.get("name")
         if name == namespace.start:
             return self._start(Start(task_id, namespace, header.get("appkey"), payload))
-        if name not in (namespace.stop, namespace.control) or name is None:
+        if name != namespace.stop and name not in namespace.controls:
             raise NlsFailure(DIRECTIVE_INVALID, f"Gateway:DIRECTIVE_INVALID:[{name}]")
         if self.state is State.STOPPING and name == namespace.stop:
             raise NlsFailure(TASK_STATE)
@@ -112,7 +113,7 @@ class Dialogue:
             raise self._out_of_turn()
         if task_id != self._task_id:
             raise NlsFailure(MESSAGE_INVALID, f"Gateway:MESSAGE_INVALID:Invalid task id '{task_id}'!")
-        if name == namespace.control:
+        if name != namespace.stop:
             return Control(payload)
         self.state = State.STOPPING
         return Stop()
