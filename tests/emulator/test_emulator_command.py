@@ -108,6 +108,10 @@ async def test_a_tester_in_another_process_can_do_everything(http: aiohttp.Clien
         assert [(each["kind"], each["status"], each["text"]) for each in await cloud.calls()] == [
             ("rest", 20000000, "天地玄黄"), ("rest", 50000000, None), ("rest", 20000000, "月"),
         ]  # fmt: skip
+        await cloud.script(Scripted(reset=True), Scripted(cut=5))
+        for _ in range(2):
+            with pytest.raises(aiohttp.ClientError):
+                await recognize(http, emulator, token)
         await cloud.adjust(failure_rate=1.0, failure_status=40000005, latency="2ms")
         assert (await recognize(http, emulator, token))["status"] == 40000005
         await cloud.adjust(failure_rate=0)
@@ -128,7 +132,7 @@ async def test_a_tester_in_another_process_can_do_everything(http: aiohttp.Clien
         assert (await http.get(f"{emulator.token}/")).status == 500
         assert {name: (await cloud.status())[name] for name in ("gateway", "token")} == {"gateway": "refuse", "token": "error"}
         await cloud.gateway_outage("none")
-        assert (await cloud.status())["requests"] == {"rest": 7}
+        assert (await cloud.status())["requests"] == {"rest": 9}
         await cloud.forget()
         assert (await cloud.status())["requests"] == {}
 

@@ -31,7 +31,7 @@ class Listener:
 
     @property
     def url(self) -> str:
-        host = f"[{self._host}]" if ":" in self._host else self._host
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._host, f"[{self._host}]" if ":" in self._host else self._host)  # noqa: S104
         return f"{'http' if self._tls is None else 'https'}://{host}:{self._port}"
 
     @property

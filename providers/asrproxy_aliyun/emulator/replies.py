@@ -7,6 +7,7 @@ import json
 import socket
 import struct
 from http import HTTPStatus
+from typing import cast
 
 from aiohttp import web
 
@@ -44,7 +45,4 @@ def reset(transport: asyncio.BaseTransport | None) -> None:
         return
     if (sock := transport.get_extra_info("socket")) is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    if isinstance(transport, asyncio.Transport):
-        transport.abort()
-    else:
-        transport.close()
+    cast(asyncio.WriteTransport, transport).abort()  # uvloop's transports have it too, though not by inheritance

@@ -37,14 +37,16 @@ _LARGEST_BODY: Final = 100 * 2**20
 class Emulator:
     """`async with Emulator(latency=0.8) as cloud:` serves until the block ends; keywords are those of EmulatorSettings.
 
+    ears: what listens, in place of what `answers` names.
+
     Its methods are for a tester on the same event loop; another process has the same ones in `client.EmulatorClient`.
     """
 
-    def __init__(self, settings: EmulatorSettings | None = None, *, answers: Answers | None = None, **changes: Any) -> None:
+    def __init__(self, settings: EmulatorSettings | None = None, *, ears: Answers | None = None, **changes: Any) -> None:
         self.settings = settings = replace(settings or EmulatorSettings(), **changes)
         self.clock = Clock()
         self.ledger = Ledger()
-        self._answers = answers_of(settings.answers) if answers is None else answers
+        self._answers = answers_of(settings.answers) if ears is None else ears
         self._tokens = Tokens(self.clock)
         self._faults = Faults(settings)
         self._quota = Quota(settings.concurrency, settings.rate, lambda: asyncio.get_running_loop().time())
