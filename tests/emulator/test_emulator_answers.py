@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -79,3 +80,23 @@ async def test_an_installed_provider_can_do_the_listening(http: aiohttp.ClientSe
 async def test_answers_that_nobody_can_give_are_refused() -> None:
     with pytest.raises(ValueError, match="nobody"):
         Emulator(answers="nobody")
+
+
+async def test_real_speech_is_recognised_by_the_embedded_recogniser(http: aiohttp.ClientSession, shared_speech: Path) -> None:
+    pytest.importorskip("asrproxy_local.provider", exc_type=ImportError)
+    pytest.importorskip("moonshine_voice", reason="comes with the extra local")
+    pcm = decoded(shared_speech / "en-jfk-inaugural.flac")
+    async with Emulator(answers="local") as cloud:
+        assert "country" in (await recognize(http, cloud, pcm))[1]["result"].lower()
+        messages = await (await connect(http, cloud)).whole(pcm)
+        said = " ".join(each["payload"]["result"] for each in messages if each["header"]["name"] == "SentenceEnd")
+        assert "country" in said.lower()
+
+
+def decoded(file: Path) -> bytes:
+    import av
+
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=16000)
+    with av.open(str(file)) as container:
+        frames = [each for frame in container.decode(audio=0) for each in resampler.resample(frame)] + resampler.resample(None)
+    return b"".join(each.to_ndarray().tobytes() for each in frames)

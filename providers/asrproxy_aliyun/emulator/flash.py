@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from http import HTTPStatus
@@ -67,7 +68,7 @@ class Flash:
         if (failure := script.failure()) is not None:
             raise failure
         words = switched_on(request.query, "enable_word_level_result")
-        spans = sentences(sound.samples, sound.sample_rate, _SENTENCE_SILENCE)
+        spans = await asyncio.to_thread(sentences, sound.samples, sound.sample_rate, _SENTENCE_SILENCE)
         found = [await self._sentence(sound, each, script, words) for each in spans]
         spoken = [each for each in found if each["text"]]
         call.text = "".join(str(each["text"]) for each in spoken)

@@ -8,6 +8,8 @@ from typing import Final
 _FRAME: Final = 0.02
 _LOUD: Final = 200.0
 """Root mean square of a frame with something in it: -44 dB of full scale."""
+_STRETCH: Final = 3000
+"""Frames looked at in one go: a recording of hours must not be widened all at once."""
 _LEAD: Final = 0.1
 """Seconds kept before the first loud frame of a sentence, so that a soft beginning is not cut off."""
 
@@ -57,10 +59,11 @@ class SentenceFinder:
         data = self._rest + samples
         whole = len(data) - len(data) % self._frame_bytes
         self._rest = data[whole:]
-        frames = numpy.frombuffer(data[:whole], "<i2").reshape(-1, self._frame_bytes // 2).astype(numpy.float64)
         found: list[Begun | Ended] = []
-        for loudness in numpy.sqrt((frames * frames).mean(axis=1)) if len(frames) else ():
-            found += self._frame(bool(loudness > _LOUD))
+        for at in range(0, whole, stretch := _STRETCH * self._frame_bytes):
+            frames = numpy.frombuffer(data[at : min(whole, at + stretch)], "<i2").reshape(-1, self._frame_bytes // 2).astype(numpy.float32)
+            for loud in (frames * frames).mean(axis=1) > _LOUD * _LOUD:
+                found += self._frame(bool(loud))
         return found
 
     def finish(self) -> list[Ended]:
