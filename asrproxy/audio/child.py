@@ -28,8 +28,6 @@ class Child:
         self._process, self._socket = process, sock
         self._header = bytearray(HEADER.size)
         self.free = False
-        self.decoder = ""
-        self.jobs = 0
 
     @classmethod
     async def start(cls, decoder: str, memory: int) -> Self:
@@ -64,7 +62,6 @@ class Child:
         except OSError as error:
             raise Died from error
         self.free = False
-        self.jobs += 1
 
     def tell(self, kind: Kind, payload: bytes = b"") -> None:
         try:

@@ -73,7 +73,7 @@ class Decoders:
         memory: int,
         announce: Observer = ignore,
     ) -> None:
-        self._decoder = decoder if decoder != "auto" else "auto" if find_spec("av") else "pydub"
+        self._decoder: str = decoder if decoder != "auto" else "auto" if find_spec("av") else "pydub"
         self._workers = workers or os.cpu_count() or 1
         self._idle, self._timeout, self._memory, self._announce = idle, timeout, memory, announce
         self._short = asyncio.Semaphore(self._workers)
@@ -249,6 +249,7 @@ class Decoders:
                 kind, payload, _ = await child.hear()
             if kind is not Kind.READY:
                 raise _failure(payload)
+            self._decoder = payload.decode()  # what `auto` came to
         except (Died, TimeoutError) as error:
             self._end(child)
             raise Overloaded("a decoder process could not be started; try again later", retry_after=5.0) from error
