@@ -87,6 +87,18 @@ async def test_flags_are_obeyed(http: aiohttp.ClientSession) -> None:
         assert (await cloud.status())["latency"] == pytest.approx(0.001)
 
 
+async def test_one_port_is_enough(http: aiohttp.ClientSession) -> None:
+    async with running() as emulator, EmulatorClient(emulator.gateway) as cloud:
+        await cloud.token_outage("error", 500)
+        assert (await http.get(f"{emulator.gateway}/")).status == 500
+        await cloud.token_outage("none")
+        assert (await (await http.get(f"{emulator.gateway}/")).json())["Code"] == "MissingAction"
+        await cloud.gateway_outage("error", 503)
+        assert (await http.post(f"{emulator.gateway}/stream/v1/asr")).status == 503
+        await cloud.gateway_outage("none")
+        assert (await recognize(http, emulator, await cloud.create_token()))["result"] == "天地玄黄"
+
+
 @pytest.mark.parametrize("flags", [["--latency", "soon"], ["--failure-rate", "2"], ["--silence", "golden"], ["--answers", "nobody"]])
 async def test_flags_that_make_no_sense_stop_the_start(flags: list[str]) -> None:
     process = await asyncio.create_subprocess_exec(

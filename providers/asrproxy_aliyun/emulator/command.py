@@ -71,10 +71,10 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def _settings(argv: list[str]) -> EmulatorSettings:
     given = vars(_parser().parse_args(argv))
-    if given["token_port"] is None:
-        given["token_port"] = given["port"] and given["port"] + 1
-    if given["control_port"] is None:
-        given["control_port"] = given["port"] and given["port"] + 2
+    # Neighbours of a port that was chosen may be taken by others; those of ours are ours.
+    for number, name in enumerate(("token_port", "control_port"), start=1):
+        if given[name] is None:
+            given[name] = PORT + number if given["port"] == PORT else 0
     given["sample_rates"] = tuple(given["sample_rates"])
     return EmulatorSettings(**given)
 
@@ -94,8 +94,8 @@ def _parser() -> argparse.ArgumentParser:
 
     flag("host", str, "address to listen on")
     flag("port", int, "of the gateway; 0 takes free ones", default=PORT)
-    flag("token-port", int, "of the token service (default: the gateway's plus 1)", default=None)
-    flag("control-port", int, "of the control endpoint (default: the gateway's plus 2)", default=None)
+    flag("token-port", int, f"of the token service (default: {PORT + 1}, beside another gateway port a free one)", default=None)
+    flag("control-port", int, f"of the control endpoint (default: {PORT + 2}, beside another gateway port a free one)", default=None)
     flag("answers", str, "tones: reads the tone alphabet; local: recognises speech (extra local); text:WORDS: says these")
     flag("latency", _seconds, "between the last byte of audio and the answer, such as 0.8s")
     flag("latency-jitter", _seconds, "at most so much more, evenly drawn")

@@ -35,23 +35,23 @@ _OUTAGE: Final = TypeAdapter(Outage)
 
 
 def control_app(emulator: Emulator) -> web.Application:
-    """Its addresses are listed in docs/emulator.md."""
+    """What is under `/_emulator`; listed in docs/emulator.md."""
     control = _Control(emulator)
     app = web.Application(middlewares=[_plain_errors])
-    app.router.add_get("/_emulator/status", control.status)
-    app.router.add_get("/_emulator/calls", control.calls)
-    app.router.add_get("/_emulator/wait", control.wait)
-    app.router.add_post("/_emulator/settings", control.settings)
-    app.router.add_post("/_emulator/clock", control.clock)
-    app.router.add_post("/_emulator/tokens/create", control.create_token)
-    app.router.add_post("/_emulator/tokens/expire", control.expire_tokens)
-    app.router.add_post("/_emulator/tokens/revoke", control.revoke_tokens)
-    app.router.add_post("/_emulator/outage", control.outage)
-    app.router.add_post("/_emulator/hold", control.hold)
-    app.router.add_post("/_emulator/release", control.release)
-    app.router.add_post("/_emulator/script", control.script)
-    app.router.add_delete("/_emulator/script", control.clear_script)
-    app.router.add_post("/_emulator/forget", control.forget)
+    app.router.add_get("/status", control.status)
+    app.router.add_get("/calls", control.calls)
+    app.router.add_get("/wait", control.wait)
+    app.router.add_post("/settings", control.settings)
+    app.router.add_post("/clock", control.clock)
+    app.router.add_post("/tokens/create", control.create_token)
+    app.router.add_post("/tokens/expire", control.expire_tokens)
+    app.router.add_post("/tokens/revoke", control.revoke_tokens)
+    app.router.add_post("/outage", control.outage)
+    app.router.add_post("/hold", control.hold)
+    app.router.add_post("/release", control.release)
+    app.router.add_post("/script", control.script)
+    app.router.add_delete("/script", control.clear_script)
+    app.router.add_post("/forget", control.forget)
     return app
 
 

@@ -8,7 +8,7 @@ import ssl
 from http import HTTPStatus
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
 from .faults import Outage, Service
 from .replies import reset
@@ -81,11 +81,10 @@ class Listener:
         return server()
 
 
-def outage_of(service: Service) -> Middleware:
-    """What a service that is out of order does with a request."""
+def in_order(service: Service, handler: Handler) -> Handler:
+    """The handler, while its service is; else what a service that is out of order does with a request."""
 
-    @web.middleware
-    async def judged(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def judged(request: web.Request) -> web.StreamResponse:
         match service.outage:
             case Outage.RESET | Outage.REFUSE:
                 reset(request.transport)

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -21,7 +22,7 @@ from .create_token import CreateToken
 from .faults import Faults, Outage, Scripted, ScriptedToken, Service
 from .flash import Flash
 from .ledger import Call, Ledger
-from .listener import Listener, outage_of
+from .listener import Listener, in_order
 from .quota import Quota
 from .report import Status, status_of
 from .rest import Rest
@@ -55,7 +56,7 @@ class Emulator:
         tls = _tls(settings)
         self._gateway = Listener(self._gateway_app(cloud), settings.host, settings.port, tls=tls, keep_alive=settings.keep_alive)
         self._token = Listener(self._token_app(), settings.host, settings.token_port, tls=tls, keep_alive=settings.keep_alive)
-        self._control = Listener(control_app(self), settings.host, settings.control_port)
+        self._control = Listener(self._control_app(), settings.host, settings.control_port)
         self._opened = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -211,19 +212,31 @@ class Emulator:
         await self.ledger.until(lambda: all(_reached(getattr(self.ledger, name), wanted) for name, wanted in pairs))
 
     def _gateway_app(self, cloud: Cloud) -> web.Application:
-        app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[outage_of(self._faults.gateway)])
-        app.router.add_post("/stream/v1/asr", Rest(cloud).answer)
-        app.router.add_post("/stream/v1/FlashRecognizer", Flash(cloud).answer)
-        app.router.add_get("/ws/v1", WebSocket(cloud).answer)
-        app.router.add_route("*", "/{path:.*}", self._no_such_path)
+        """Also does what the other two ports do, for whoever wants to know one port only."""
+        gateway = partial(in_order, self._faults.gateway)
+        app = web.Application(client_max_size=_LARGEST_BODY)
+        app.router.add_post("/stream/v1/asr", gateway(Rest(cloud).answer))
+        app.router.add_post("/stream/v1/FlashRecognizer", gateway(Flash(cloud).answer))
+        app.router.add_get("/ws/v1", gateway(WebSocket(cloud).answer))
+        self._add_token_service(app)
+        app.add_subapp("/_emulator", control_app(self))
+        app.router.add_route("*", "/{path:.*}", gateway(self._no_such_path))
         return app
 
     def _token_app(self) -> web.Application:
-        app = web.Application(middlewares=[outage_of(self._faults.token)])
-        service = TokenService(self._create_token, self._faults, self.ledger, self.clock)
-        app.router.add_get("/", service.answer)
-        app.router.add_post("/", service.answer)
+        app = web.Application()
+        self._add_token_service(app)
         return app
+
+    def _control_app(self) -> web.Application:
+        app = web.Application()
+        app.add_subapp("/_emulator", control_app(self))
+        return app
+
+    def _add_token_service(self, app: web.Application) -> None:
+        service = TokenService(self._create_token, self._faults, self.ledger, self.clock)
+        for method in ("GET", "POST"):
+            app.router.add_route(method, "/", in_order(self._faults.token, service.answer))
 
     async def _no_such_path(self, request: web.Request) -> web.Response:
         await request.read()
