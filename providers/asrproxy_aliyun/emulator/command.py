@@ -94,8 +94,8 @@ def _parser() -> argparse.ArgumentParser:
 
     flag("host", str, "address to listen on")
     flag("port", int, "of the gateway; 0 takes free ones", default=PORT)
-    flag("token-port", int, f"of the token service (default: {PORT + 1}, beside another gateway port a free one)", default=None)
-    flag("control-port", int, f"of the control endpoint (default: {PORT + 2}, beside another gateway port a free one)", default=None)
+    flag("token-port", int, f"of the token service; None is {PORT + 1}, beside another gateway port a free one", default=None)
+    flag("control-port", int, f"of the control endpoint; None is {PORT + 2}, beside another gateway port a free one", default=None)
     flag("answers", str, "tones: reads the tone alphabet; local: recognises speech (extra local); text:WORDS: says these")
     flag("latency", _seconds, "between the last byte of audio and the answer, such as 0.8s")
     flag("latency-jitter", _seconds, "at most so much more, evenly drawn")
