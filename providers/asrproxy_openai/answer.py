@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from time import time
 from types import MappingProxyType
 from typing import Final
@@ -67,7 +68,7 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ProviderEr
     """Any status but 200 as the error it stands for; one that the table lacks may be tried again from 500 up."""
     described = (_object(body) or {}).get("error")
     code = described.get("code") if isinstance(described, dict) else None
-    kind = Refused if code in _UNPAID else ERRORS.get(status, Unavailable if status >= 500 else Refused)
+    kind = Refused if isinstance(code, str) and code in _UNPAID else ERRORS.get(status, Unavailable if status >= 500 else Refused)
     said = _said(described)
     if 300 <= status < 400:
         said = "redirects are not followed, set base_url to where it points"
@@ -93,14 +94,16 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds, from OpenAI's `retry-after-ms` or `Retry-After` with seconds or a date (RFC 9110, 10.2.3)."""
     try:
         if (milliseconds := headers.get("retry-after-ms")) is not None:
-            return max(float(milliseconds) / 1000, 0.0)
-        value = headers.get("Retry-After")
-        if value is None:
+            seconds = float(milliseconds) / 1000
+        elif (value := headers.get("Retry-After")) is None:
             return None
-        seconds = float(value) if value.strip().replace(".", "", 1).isdigit() else parsedate_to_datetime(value).timestamp() - time()
-        return max(seconds, 0.0)
+        elif value.strip().replace(".", "", 1).isdigit():
+            seconds = float(value)
+        else:
+            seconds = parsedate_to_datetime(value).timestamp() - time()
     except (ValueError, OverflowError):
         return None
+    return max(seconds, 0.0) if isfinite(seconds) else None
 
 
 def _words(items: object, spoken: bool, duration: float) -> tuple[Word, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -27,16 +27,18 @@ class OpenAIServer(Vendor):
     def __init__(self, key: str | None = KEY) -> None:
         self.key = key
         self.requests: list[dict[str, str]] = []
-        self.headers: list[dict[str, str]] = []
+        self.headers: list[Mapping[str, str]] = []
         self.connections = 0
         self.answer: Any = None  # (status, headers, body) instead of a transcription
+        self.abort = "none"  # or "kept": those that come on a connection that was used before; or "all"
+        self.aborted = 0
         self._broken: type[ProviderError] | None = None
         self._under_way = 0
         self._changed = asyncio.Condition()
         self._open = asyncio.Event()
         self._open.set()
         self.url = ""
-        self._peers: set[asyncio.BaseTransport] = set()
+        self._peers: set[asyncio.BaseTransport | None] = set()
 
     @asynccontextmanager
     async def running(self, **site: Any) -> AsyncIterator[OpenAIServer]:
@@ -78,15 +80,15 @@ class OpenAIServer(Vendor):
         async with self._changed:
             await self._changed.wait_for(lambda: not self._under_way)
 
-    def drop_connections(self) -> None:
-        """Closes the connections that callers keep, as a server does after its own idle time."""
-        for each in self._peers:
-            each.close()
-
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        if request.transport not in self._peers:
+        kept = request.transport in self._peers
+        if not kept:
             self.connections += 1
             self._peers.add(request.transport)
+        if self.abort == "all" or (self.abort == "kept" and kept):
+            self.aborted += 1
+            _abort(request)
+            return web.Response()
         async with self._changed:
             self._under_way += 1
             self._changed.notify_all()
@@ -99,10 +101,10 @@ class OpenAIServer(Vendor):
                 self._changed.notify_all()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        self.headers.append(dict(request.headers))
+        self.headers.append(request.headers)
         if self._broken is Unreachable:
             self.requests.append({})
-            request.transport.abort()
+            _abort(request)
             return web.Response()
         form = await request.post()
         self.requests.append({name: value for name, value in form.items() if isinstance(value, str)})
@@ -146,6 +148,11 @@ class OpenAIServer(Vendor):
             if "word" in form.getall("timestamp_granularities[]", []):
                 answer["words"] = [{"word": each.text, "start": each.start, "end": each.end} for each in words_of(heard)]
         return web.json_response(answer, headers={"x-request-id": f"req_{self.calls()}"})
+
+
+def _abort(request: web.Request) -> None:
+    assert request.transport
+    request.transport.abort()
 
 
 def _refusal(status: int, message: str) -> web.Response:
