@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import sys
-from dataclasses import asdict
 from typing import Final, Self
 
 from asrproxy.audio.protocol import ENDS, HEADER, Job, Kind
@@ -56,7 +55,7 @@ class Child:
 
     def begin(self, job: Job, body: int) -> None:
         """Gives it a job, with its own copy of the descriptor `body`. Raises Died."""
-        payload = json.dumps(asdict(job)).encode()
+        payload = json.dumps(vars(job)).encode()
         try:
             socket.send_fds(self._socket, [HEADER.pack(Kind.JOB, len(payload), 0), payload], [body])
         except OSError as error:

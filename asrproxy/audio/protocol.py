@@ -46,7 +46,7 @@ ENDS: Final = frozenset((Kind.WHOLE, Kind.DONE, Kind.VALUE, Kind.FAILED))
 """After these the decoder waits for its next job."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Job:
     """A body to be decoded to mono s16le at `rate` Hz.
 
