@@ -16,7 +16,7 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
-from asrproxy.plugin import ConfigError, Garbled
+from asrproxy.plugin import ConfigError, Garbled, Unreachable
 from asrproxy_aliyun.settings import PoolSettings
 from asrproxy_aliyun.status import network_errors
 
@@ -73,38 +73,48 @@ class Pool:
         """One POST. Raises Unreachable or Garbled. Cancelled, it closes its connection.
 
         A kept connection that the peer closed before any byte of an answer is not the vendor's fault (both may close an idle one at any
-        time), so that one case is repeated at once.
+        time), so that one case is repeated at once, and costs no attempt.
         """
-        with network_errors(self.where):
-            _KEPT.set(False)
-            try:
-                return await self._exchange(url, headers, body)
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                if not _KEPT.get() or isinstance(error, aiohttp.ClientConnectorError) or not _without_answer(error):
-                    raise
-            self._stale += 1
+        try:
             return await self._exchange(url, headers, body)
+        except _Stale:
+            self._stale += 1
+        return await self._exchange(url, headers, body)
 
     async def _exchange(self, url: URL, headers: CIMultiDict[str], body: bytes | memoryview) -> Answer:
         session = self._kept if self._busy < self._settings.size else self._single
         if session is None:
             raise RuntimeError("the pool is not started")
         self._busy += 1
+        _KEPT.set(False)
         try:
-            response = await session.post(url, data=Samples(body), headers=headers, allow_redirects=False)
-            try:
-                if (response.content_length or 0) > _LARGEST_ANSWER:
-                    raise Garbled(f"{self.where} answered {response.content_length} bytes")
+            with network_errors(self.where):
+                response = await self._begun(session, url, headers, body)
                 try:
-                    answer = await response.read()
-                except (aiohttp.ClientConnectionError, OSError) as error:
-                    raise Garbled(f"the answer of {self.where} was cut in the middle") from error
-                return Answer(response.status, response.headers, answer)
-            except BaseException:
-                response.close()
-                raise
+                    if (response.content_length or 0) > _LARGEST_ANSWER:
+                        raise Garbled(f"{self.where} answered {response.content_length} bytes")
+                    return Answer(response.status, response.headers, await self._read(response))
+                except BaseException:
+                    response.close()
+                    raise
         finally:
             self._busy -= 1
+
+    async def _begun(
+        self, session: aiohttp.ClientSession, url: URL, headers: CIMultiDict[str], body: bytes | memoryview
+    ) -> aiohttp.ClientResponse:
+        try:
+            return await session.post(url, data=Samples(body), headers=headers, allow_redirects=False)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if _KEPT.get() and not isinstance(error, aiohttp.ClientConnectorError) and _without_answer(error):
+                raise _Stale(f"{self.where} had closed a kept connection") from error
+            raise
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        try:
+            return await response.read()
+        except (aiohttp.ClientConnectionError, OSError) as error:
+            raise Garbled(f"the answer of {self.where} was cut in the middle") from error
 
     def websocket(self, url: URL, headers: CIMultiDict[str], *, heartbeat: float) -> Any:
         """A context manager: a WebSocket on a connection of its own."""
@@ -150,6 +160,10 @@ class Pool:
                 await response.read()
 
         await asyncio.gather(*(one() for _ in range(min(self._settings.warm, self._settings.size))), return_exceptions=True)
+
+
+class _Stale(Unreachable):
+    """A kept connection was closed as we wrote: no answer began."""
 
 
 class _Count:
