@@ -260,7 +260,7 @@ class Decoders:
 
     def _give_back(self, child: Child) -> None:
         self._busy.discard(child)
-        if child.free and not self._closed:
+        if child.free and not self._closed and len(self._resting) < self._workers:
             self._resting[child] = asyncio.get_running_loop().call_later(self._idle, self._end, child)
         else:
             self._end(child)

@@ -216,6 +216,12 @@ async def test_an_idle_process_is_ended(make_pool: Make) -> None:
     await decoders.aclose()
 
 
+async def test_processes_of_a_rush_of_long_recordings_are_not_kept(decoders: Decoders) -> None:
+    assert min(await asyncio.gather(*(_fifth(decoders) for _ in range(3)))) >= 240
+    assert decoders.status()["started"] == 3
+    assert len(pids(decoders)) == 1
+
+
 async def test_a_short_recording_does_not_wait_for_long_ones(decoders: Decoders) -> None:
     """One worker; four long recordings are held by takers who take nothing, and a fifth waits for its turn."""
     async with blocks_of(decoders) as one, blocks_of(decoders) as two, blocks_of(decoders) as three:
