@@ -13,6 +13,7 @@ import argparse
 import importlib
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def main() -> None:
     speech, truth, pauses = joined(clips, np.random.default_rng(1))
     scenes = {name: speech + noise for name, noise in noises(speech, truth, clips).items()}
     print(f"{len(clips)} recordings, {len(speech) / RATE:.0f} s, {len(pauses)} pauses")
-    print("| detector | scene | speech missed % | silence called speech % | pauses found % | CPU s per hour of audio |\n|---|---|---|---|---|---|")
+    print("| detector | scene | speech missed % | silence called speech % | pauses found % | CPU s per hour of audio |")
+    print("|---|---|---|---|---|---|")
     for name, detector in detectors(asked.silero):
         for scene, signal in scenes.items():
             pcm = np.clip(signal, -32768, 32767).astype("<i2").tobytes()
@@ -93,7 +95,7 @@ def spoken(samples: Samples) -> Flags:
 def closed(flags: Flags, gap: int) -> Flags:
     closed = flags.copy()
     marks = np.flatnonzero(flags)
-    for left, right in zip(marks, marks[1:], strict=False):
+    for left, right in pairwise(marks):
         if right - left <= gap:
             closed[left:right] = True
     return closed

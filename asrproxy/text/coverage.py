@@ -8,10 +8,10 @@ from typing import Final
 from asrproxy.model import Word
 from asrproxy.text.tokens import counted
 
-# People say 4.5 to 6 Mandarin syllables and 2.5 to 3 English words a second of speech (Pellegrino, Coupé and Marsico, Language 87, 2011:
-# 5.2 and 6.2 syllables; 1.4 to 2 syllables make an English word); the recordings of bench/vad.py give 3.4 to 6.5 and 2.2 to 4.4 per second
-# that the detector calls speech. A quarter of the slowest is far too few: nobody speaks like that, and a vendor that dropped more than
-# three quarters of what was said is caught.
+# People say 5 to 6 syllables a second (Pellegrino, Coupé and Marsico, Language 87, 2011: Mandarin 5.2, English 6.2), a Mandarin syllable is a
+# character and an English word has about one and a half. Of read and spoken recordings there came 3.9 to 5.1 characters and 2.2 to 4.4
+# words for each second that our detector calls speech. Less than about a quarter of the slowest is far too few: nobody speaks like that,
+# while a vendor that dropped most of what was said is caught.
 CHARACTERS_PER_SECOND: Final = 0.8
 WORDS_PER_SECOND: Final = 0.5
 LEAST_SECONDS: Final = 3.0

@@ -15,8 +15,6 @@ from asrproxy.text.tokens import tokens, unspaced
 
 SPOKEN = ["it", "was", "the", "best,", "of", "times.", "epoch", "incredulity;", "Winter", "“hope”"]
 ENGLISH = st.lists(st.sampled_from(SPOKEN), min_size=1, max_size=80)
-    st.sampled_from(["it", "was", "the", "best,", "of", "times.", "epoch", "incredulity;", "Winter", "“hope”"]), min_size=1, max_size=80
-)
 CHINESE = st.lists(st.sampled_from(["今", "天", "气", "很好", "，", "。", "我们", "去公园", "A4", "、"]), min_size=1, max_size=120)
 ANY = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=120)
 
