@@ -11,8 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-import pybreaker
-
 from asrproxy.plugin import (
     AsrError,
     CircuitChanged,
@@ -25,6 +23,7 @@ from asrproxy.plugin import (
     TokenRefreshed,
     ignore,
 )
+from asrproxy_aliyun.breaker import pybreaker
 
 _EARLY: Final = 300.0
 _EARLY_SHARE: Final = 0.25  # of the lifetime, for tokens that live less than twenty minutes
