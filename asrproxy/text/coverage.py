@@ -8,8 +8,8 @@ from typing import Final
 from asrproxy.model import Word
 from asrproxy.text.tokens import counted
 
-# People say 5 to 6 syllables a second (Pellegrino, Coupé and Marsico, Language 87, 2011: Mandarin 5.2, English 6.2), a Mandarin syllable is a
-# character and an English word has about one and a half. Of read and spoken recordings there came 3.9 to 5.1 characters and 2.2 to 4.4
+# People say 5 to 6 syllables a second (Pellegrino, Coupé and Marsico, Language 87, 2011: Mandarin 5.2, English 6.2); a Mandarin one is a
+# character, and an English word has about one and a half. Of read and spoken recordings there came 3.9 to 5.1 characters and 2.2 to 4.4
 # words for each second that our detector calls speech. Less than about a quarter of the slowest is far too few: nobody speaks like that,
 # while a vendor that dropped most of what was said is caught.
 CHARACTERS_PER_SECOND: Final = 0.8
