@@ -1,4 +1,4 @@
-"""The way of one live session: audio as it is spoken to sentences as they end, over a provider's own streaming or through cuts at pauses."""
+"""The way of one live session: audio as it is spoken to sentences as they end, by a provider's streaming or through cuts at pauses."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def listen(
             yield event
         return
     replay = _Replay(audio, source.bytes_per_second)
-    failure: AsrError | None = None
+    failure: AsrError = UnsupportedParameter(f"no provider of route {route.name!r} streams")
     for member in streaming:
         try:
             async for event in _over(member, replay, source, context):
@@ -49,7 +49,6 @@ async def listen(
             return
         except (ProviderError, CircuitOpen, RateLimited) as error:
             failure = error
-    assert failure is not None
     raise failure
 
 
@@ -110,8 +109,9 @@ class _Replay:
         for piece in tuple(self._kept):
             yield piece
         while not self._ended:
-            piece = await anext(self._audio, None)
-            if piece is None:
+            try:
+                piece = await anext(self._audio)
+            except StopAsyncIteration:
                 self._ended = True
                 return
             self._kept.append(piece)

@@ -49,17 +49,17 @@ class Upload:
         self.spool = Spool(memory=limits.memory, folder=limits.folder, limit=limits.body)
         self._rest: asyncio.Task[None] | None = None
 
-    async def raw(self, content: StreamReader, *, known: int | None, ahead: bool) -> None:
+    async def raw(self, content: StreamReader, *, known: int | None) -> None:
         """The whole body is the audio.
 
         A body of known size that fits in memory is read to its end; a longer one goes on being read by a task of this upload, so that
-        decoding starts before the caller has sent everything (`ahead`).
+        decoding starts before the caller has sent everything.
         """
         if known is not None and known <= self.limits.memory:
             await self._read_all(content)
             return
-        if not ahead or await self._read_until(content, self.limits.memory):
-            await self._read_all(content)
+        if await self._read_until(content, self.limits.memory):
+            self.spool.finish()
             return
         self._rest = asyncio.create_task(self._read_rest(content))
 

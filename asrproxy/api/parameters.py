@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal, cast, get_args
 
 from asrproxy.audio.decode import RawFormat
 from asrproxy.errors import InvalidParameter
@@ -37,7 +37,8 @@ NAMES: Final = (
     "route", "language", "encoding", "sample_rate", "channels", "response_format", "words", "punctuation", "itn", "vocabulary", "partial",
     "timeout", "stream",
 )  # fmt: skip
-ENCODINGS: Final = ("pcm_s16le", "mulaw", "alaw")
+Encoding = Literal["pcm_s16le", "mulaw", "alaw"]
+ENCODINGS: Final = get_args(Encoding)
 LONGEST_VALUE: Final = 4096
 """Characters: a list of hot words is the longest value that makes sense."""
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
@@ -138,7 +139,7 @@ def _within(given: Mapping[str, str], name: str, low: int, high: int) -> int | N
 
 
 def _raw(given: Mapping[str, str]) -> RawFormat | None:
-    encoding = _choice(given, "encoding", ENCODINGS)
+    encoding = cast("Encoding | None", _choice(given, "encoding", ENCODINGS))
     sample_rate = _within(given, "sample_rate", 4000, 384_000)
     channels = _within(given, "channels", 1, 32)
     if encoding is None:

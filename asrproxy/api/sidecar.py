@@ -43,7 +43,7 @@ class Sidecar:
 async def sidecar(configuration: Configuration, observers: Sequence[Observer] = ()) -> AsyncIterator[Sidecar]:
     """A sidecar in this process while the context lasts. Port 0 takes a free one. Raises ConfigError: an address cannot be had."""
     metrics = Metrics()
-    listeners = (metrics, *observers)
+    listeners: tuple[Observer, ...] = (metrics, *observers)
 
     def announce(event: Event) -> None:
         for each in listeners:

@@ -1,4 +1,4 @@
-"""A band-limited resampler for live audio that comes in small pieces: a recording goes through FFmpeg, a session must not hold a decoder."""
+"""A band-limited resampler for live audio in small pieces: recordings go through FFmpeg, a session must not hold a decoder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ZEROS: Final = 24
-"""Zero crossings of the windowed sinc on each side: with a Kaiser window of 9, what folds back is more than 60 dB down (a test measures it)."""
+"""Zero crossings of the windowed sinc on each side: under a Kaiser window of 9, what folds back is far below 60 dB (a test measures it)."""
 _BETA: Final = 9.0
 _ROLL_OFF: Final = 0.92
 

@@ -110,7 +110,7 @@ def _errors_as_text(logger: Any, method: str, line: MutableMapping[str, Any]) ->
         if isinstance(error, ProviderError) and error.vendor_code is not None:
             line["vendor_code"] = error.vendor_code
         if line.get("event") == "internal error":
-            line["stack"] = structlog.processors.format_exc_info(None, "", {"exc_info": error}).get("exception")  # type: ignore[arg-type]
+            line["stack"] = structlog.processors.format_exc_info(None, "", {"exc_info": error}).get("exception")
     elif error is None:
         line.pop("error", None)
     return line
