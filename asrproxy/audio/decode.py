@@ -24,6 +24,9 @@ from asrproxy.model import AudioFormat, Utterance
 
 Encoding = Literal["pcm_s16le", "mulaw", "alaw"]
 
+START: Final = 30.0
+"""Seconds that a new process may take until it can decode: its own start on a busy machine says nothing about a recording."""
+
 Frame = tuple[Kind, bytearray, int]
 
 _DETECTED: Final = (8_000, 16_000)  # rates at which voice detection works without converting first
@@ -245,7 +248,7 @@ class Decoders:
         self._started += 1
         self._busy.add(child)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(START):
                 kind, payload, _ = await child.hear()
             if kind is not Kind.READY:
                 raise _failure(payload)

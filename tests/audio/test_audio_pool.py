@@ -88,12 +88,12 @@ async def test_a_crash_costs_its_own_request_only(make_pool: Make) -> None:
 
 
 async def test_a_hang_is_ended_with_its_process(make_pool: Make) -> None:
-    decoders = make_pool(timeout=0.5)
+    decoders = make_pool(timeout=2.0)
     async with blocks_of(decoders) as blocks:
         await anext(blocks)
         [pid] = pids(decoders)
         os.kill(pid, signal.SIGSTOP)
-        with pytest.raises(InvalidAudio, match=r"0\.5 s"):
+        with pytest.raises(InvalidAudio, match="2 s"):
             await _all(blocks)
     await gone(pid)
     assert decoders.status()["hung"] == 1
@@ -111,27 +111,27 @@ async def test_a_process_that_died_in_its_sleep_costs_nobody_anything(decoders: 
 
 
 async def test_a_slow_taker_is_not_a_hang(make_pool: Make) -> None:
-    decoders = make_pool(timeout=0.4)
+    decoders = make_pool(timeout=2.0)
     count = 0
     async with blocks_of(decoders) as blocks:
         async for _ in blocks:
             count += 1
             if count == 3:
-                await asyncio.sleep(1.0)  # time that passes is what this is about
+                await asyncio.sleep(3.0)  # time that passes is what this is about
     assert count >= 240
     assert decoders.status()["hung"] == 0
     await decoders.aclose()
 
 
 async def test_a_slow_sender_is_not_a_hang_and_what_is_there_is_decoded(make_pool: Make, tmp_path: Path) -> None:
-    decoders = make_pool(timeout=0.4)
+    decoders = make_pool(timeout=2.0)
     body = Spool(memory=2**18, folder=tmp_path, limit=2**30)
     await body.write(LONG[: 2**20])
     async with decoders.decode(body, RATE, raw=None, whole=2.0, longest=inf) as blocks:
         first = await anext(blocks)
         assert not body.complete
         rest = asyncio.create_task(_all(blocks))
-        await asyncio.sleep(1.0)  # time that passes is what this is about
+        await asyncio.sleep(3.0)  # time that passes is what this is about
         await body.write(LONG[2**20 :])
         body.finish()
         pcm = first.pcm + b"".join([block.pcm for block in await rest])
