@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import gc
 import json
 import os
 import subprocess
@@ -52,6 +51,9 @@ from asrproxy.plugin import (
     Word,
 )
 from asrproxy.testing import tones
+
+if not __debug__:
+    raise ImportError("python -O leaves out assertions, and the kit is made of them")
 
 OPTIONS: Final[Mapping[str, object]] = MappingProxyType(
     {"words": True, "punctuation": True, "itn": True, "vocabulary": "天地", "prompt": "玄黄", "temperature": 0.0}
@@ -157,6 +159,8 @@ class ProviderConformance:
     """Seconds that one promise may take in all, loading a model included."""
     longest: ClassVar[float] = 60.0
     """Seconds of the longest utterance that is tried, for providers that take much longer ones."""
+    promptly: ClassVar[float] = 5.0
+    """Seconds within which what was cancelled or closed has to be gone."""
     hears_tones: ClassVar[bool] = True
     """Whether what stands behind it answers the tone alphabet; False: `speech` is overridden with something that it does hear."""
 
@@ -370,10 +374,10 @@ class ProviderConformance:
             with suppress(NotImplementedError):
                 await vendor.arrived()
             await _turns()
-            await _cancelled(task)
+            await _cancelled(task, self.promptly)
             with suppress(NotImplementedError):
                 await vendor.idle()
-            await _until(lambda: _others() <= before, "hanging up left tasks behind")
+            await _until(lambda: _others() <= before, "hanging up left tasks behind", self.promptly)
 
     @_promise
     async def test_live_audio_is_refused_where_not_declared(self) -> None:
@@ -428,10 +432,10 @@ class ProviderConformance:
                 await vendor.arrived()
             except NotImplementedError:
                 await _turns()
-            await _cancelled(task)
+            await _cancelled(task, self.promptly)
             with suppress(NotImplementedError):
                 await vendor.idle()
-            await _until(lambda: _others() <= before, "the cancelled call left tasks behind")
+            await _until(lambda: _others() <= before, "the cancelled call left tasks behind", self.promptly)
             with suppress(NotImplementedError):
                 vendor.recover()
             self._check(speech, await provider.recognize(speech.utterance, _context()))
@@ -473,9 +477,8 @@ class ProviderConformance:
                 await provider.start()
                 await self._ready(provider)
                 await provider.recognize(self._utterance(provider).utterance, _context())
-            del provider
-            await _until(lambda: _others() <= tasks, "tasks are left behind")
-            await _until(lambda: _sockets() <= sockets, "sockets are left behind")
+            await _until(lambda: _others() <= tasks, "tasks are left behind", self.promptly)
+            await _until(lambda: _sockets() <= sockets, "sockets are left behind", self.promptly)
 
     @_promise
     async def test_a_call_before_it_is_ready_waits_or_says_so(self) -> None:
@@ -574,7 +577,7 @@ async def _turns() -> None:
         await asyncio.sleep(0)
 
 
-async def _cancelled(task: asyncio.Task[Any], within: float = 5.0) -> None:
+async def _cancelled(task: asyncio.Task[Any], within: float) -> None:
     task.cancel()
     done, _ = await asyncio.wait({task}, timeout=within)
     assert done, f"a cancelled call is still running after {within} s"
@@ -582,11 +585,10 @@ async def _cancelled(task: asyncio.Task[Any], within: float = 5.0) -> None:
         raise AssertionError(f"cancelling was answered with {error!r}") from error
 
 
-async def _until(holds: Callable[[], bool], otherwise: str, within: float = 5.0) -> None:
+async def _until(holds: Callable[[], bool], otherwise: str, within: float) -> None:
     """Waits for what no event announces: sockets and tasks end a few turns of the loop after they were closed."""
     end = asyncio.get_running_loop().time() + within
     while not holds():
-        gc.collect()
         assert asyncio.get_running_loop().time() < end, otherwise
         await asyncio.sleep(0.01)
 

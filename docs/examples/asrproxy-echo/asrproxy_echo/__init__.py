@@ -1,0 +1,1 @@
+"""A provider for asrproxy: the imaginary vendor Echo."""
