@@ -33,7 +33,8 @@ def schema(types: Mapping[str, type[ProviderSettings]]) -> Schema:
         definitions |= _provider(name, settings, core)
     definitions["ProviderEntry"] = _entry(types)
     document["$defs"] = {name: _open(each) for name, each in definitions.items()} | {"Reference": _REFERENCE_SCHEMA}
-    return {"$schema": DIALECT, "title": "asrproxy configuration"} | _open(document)
+    opened: Schema = _open(document)
+    return {"$schema": DIALECT, "title": "asrproxy configuration"} | opened
 
 
 def _provider(name: str, settings: type[ProviderSettings], core: Schema) -> Schema:

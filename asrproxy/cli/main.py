@@ -1,0 +1,55 @@
+"""The entry point of `asrproxy`: its commands, each in a file of its own that imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from asrproxy.cli.check import command as check
+from asrproxy.cli.emulate import CONTEXT
+from asrproxy.cli.emulate import command as emulate
+from asrproxy.cli.providers import command as providers
+from asrproxy.cli.recognize import command as recognize
+from asrproxy.cli.schema import command as schema
+from asrproxy.cli.serve import command as serve
+from asrproxy.errors import ConfigError
+
+app = typer.Typer(
+    name="asrproxy",
+    help="A sidecar proxy for speech recognition: any audio in, text out.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: rich is half of the start-up time
+    pretty_exceptions_enable=False,
+)
+app.command("serve")(serve)
+app.command("recognize")(recognize)
+app.command("check")(check)
+app.command("providers")(providers)
+app.command("schema")(schema)
+app.command("emulate", context_settings=CONTEXT, add_help_option=False)(emulate)
+
+
+def main() -> None:
+    """Runs the command that the process was given, and ends the process: 0 good, 1 it failed, 2 the command or the file is wrong."""
+    try:
+        app(prog_name="asrproxy")
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from asrproxy import __version__
+
+        print(f"asrproxy {__version__} (Python {sys.version.split()[0]})")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")] = False,
+) -> None:
+    pass

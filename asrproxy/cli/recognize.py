@@ -1,0 +1,128 @@
+"""`asrproxy recognize`: recordings to text, through a sidecar that runs or one of its own."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+DEFAULT_URL: Final = "http://127.0.0.1:8790"
+URL_VARIABLE: Final = "ASRPROXY_URL"
+TOKEN_VARIABLE: Final = "ASRPROXY_TOKEN"  # noqa: S105 -- the variable's name
+
+
+class Format(StrEnum):
+    """How a transcript is written."""
+
+    TEXT = "text"
+    JSON = "json"
+    SRT = "srt"
+    VTT = "vtt"
+
+
+class Partial(StrEnum):
+    """What becomes of a long recording of which one segment failed for good."""
+
+    REFUSE = "refuse"
+    ALLOW = "allow"
+
+
+class Encoding(StrEnum):
+    """Of headerless audio."""
+
+    PCM_S16LE = "pcm_s16le"
+    MULAW = "mulaw"
+    ALAW = "alaw"
+
+
+def command(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Recordings of any kind; a folder: all in it; -: standard input.")],
+    url: Annotated[
+        str | None, typer.Option(help=f"A running sidecar, http://HOST:PORT or unix:PATH.  [default: ${URL_VARIABLE}, {DEFAULT_URL}]")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("-c", "--config", metavar="FILE", help="Run a sidecar on this configuration for as long as it takes.")
+    ] = None,
+    format: Annotated[Format, typer.Option("--format", "-f", help="How transcripts are written.")] = Format.TEXT,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json; of several files, one line each.")] = False,
+    output_dir: Annotated[Path | None, typer.Option(help="Write a file for each recording here, in place of standard output.")] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Write segments as they are recognised.")] = False,
+    language: Annotated[str | None, typer.Option(help="BCP 47 tag, a hint: zh-CN, en-US.")] = None,
+    route: Annotated[str | None, typer.Option(help="A route, or a provider by its name.")] = None,
+    words: Annotated[bool, typer.Option("--words", help="Times of words, in JSON.")] = False,
+    punctuation: Annotated[bool | None, typer.Option(help="Punctuation in the text.")] = None,
+    itn: Annotated[bool | None, typer.Option(help="Numbers as digits.")] = None,
+    vocabulary: Annotated[str | None, typer.Option(help="Hot-word list id, or comma-separated hot words.")] = None,
+    partial: Annotated[Partial, typer.Option(help="What becomes of a long recording of which a segment failed.")] = Partial.REFUSE,
+    encoding: Annotated[Encoding | None, typer.Option(help="The audio has no header; goes with --sample-rate.")] = None,
+    sample_rate: Annotated[int | None, typer.Option(help="Hz of headerless audio.")] = None,
+    channels: Annotated[int | None, typer.Option(help="Channels of headerless audio.")] = None,
+    timeout: Annotated[str | None, typer.Option(metavar="DURATION", help="For each recording: 30s, 5m.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Recordings at once.")] = 4,
+) -> None:
+    """Recognise recordings. Exit status 1 if any of them failed."""
+    if as_json:
+        format = Format.JSON
+    if url is not None and config is not None:
+        raise typer.BadParameter("--url is for a sidecar that runs, -c starts one: give one of them")
+    if files.count("-") > 1:
+        raise typer.BadParameter("standard input can be read once")
+    if stream and format in (Format.SRT, Format.VTT):
+        raise typer.BadParameter("--stream goes with --format text or json")
+    several = len(files) > 1 or Path(files[0]).is_dir()
+    if several and format in (Format.SRT, Format.VTT) and output_dir is None:
+        raise typer.BadParameter(f"several recordings as {format} need --output-dir")
+    seconds = _seconds(timeout)
+    given = {
+        "language": language,
+        "route": route,
+        "words": "true" if words else None,
+        "punctuation": _flag(punctuation),
+        "itn": _flag(itn),
+        "vocabulary": vocabulary,
+        "partial": None if partial is Partial.REFUSE else partial.value,
+        "encoding": None if encoding is None else encoding.value,
+        "sample_rate": _number(sample_rate),
+        "channels": _number(channels),
+        "timeout": None if seconds is None else f"{seconds:f}",
+    }
+    from asrproxy.cli.configured import Source
+    from asrproxy.cli.work import Work, recognize
+
+    work = Work(
+        files=tuple(files),
+        parameters={name: value for name, value in given.items() if value is not None},
+        format=format,
+        several=several,
+        output_dir=output_dir,
+        stream=stream,
+        timeout=seconds,
+        jobs=jobs,
+    )
+    configuration = None if config is None else Source(config).load()
+    raise typer.Exit(recognize(work, configuration, url or os.environ.get(URL_VARIABLE) or DEFAULT_URL, os.environ.get(TOKEN_VARIABLE)))
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    from asrproxy.units import duration
+
+    try:
+        seconds = duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--timeout") from None
+    if seconds <= 0:
+        raise typer.BadParameter("expected a duration above 0", param_hint="--timeout")
+    return seconds
+
+
+def _flag(value: bool | None) -> str | None:
+    return None if value is None else str(value).lower()
+
+
+def _number(value: int | None) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,24 @@
+"""`asrproxy serve`: a sidecar until SIGTERM."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from asrproxy.cli.configured import ConfigOption, Source
+from asrproxy.errors import ConfigError
+
+
+def command(config: ConfigOption = None) -> None:
+    """Run the sidecar until SIGTERM or Ctrl-C. SIGHUP, or a change of the file, takes a new configuration."""
+    source = Source.of(config)
+    configuration = source.load()
+    from asrproxy.api.serve import serve
+
+    try:
+        status = serve(configuration, source.path, source.load)
+    except ConfigError as error:  # the file is good, but an address is taken or a provider cannot start here
+        print(f"asrproxy: {error}", file=sys.stderr)
+        status = 1
+    raise typer.Exit(status)
