@@ -169,7 +169,7 @@ def decode(pcm: bytes | bytearray | memoryview, sample_rate: int) -> list[Symbol
     """The symbols in s16le mono audio, in order; times are within 20 ms, in clean audio within 5.
 
     What is not tones (silence, speech, music) gives nothing. A symbol cut off at an edge counts if `SHORTEST` of it is left.
-    sample_rate: Hz, from 8,000 up. 60 s take some 30 ms: decode long audio off the event loop.
+    sample_rate: Hz, from 8,000 up. 60 s take 30 to 70 ms: decode long audio off the event loop.
     """
     import numpy as np
 
