@@ -1,0 +1,212 @@
+"""A provider that fails is left alone for a while, then asked carefully."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections import deque
+from collections.abc import Iterator
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from asrproxy.config.models import CircuitSettings
+from asrproxy.events import CircuitChanged
+from asrproxy.plugin import AsrError, Call, CircuitOpen, Context, Fault, Observer, ProviderError, Recognition, Truncated, Utterance
+from asrproxy.policy.breaker import pybreaker
+
+if TYPE_CHECKING:
+    from pybreaker import CircuitBreaker, CircuitBreakerState
+
+CLOSED: Final = pybreaker.STATE_CLOSED
+OPEN: Final = pybreaker.STATE_OPEN
+
+RECENT: Final = 20
+"""Calls that are looked back at before a run of failures opens the circuit."""
+MOSTLY: Final = 0.6
+"""The share of them that must have failed."""
+MEMORY: Final = 60.0
+"""Seconds after which a call says nothing about now."""
+SOON: Final = 1.0
+"""Seconds: what a caller is told while trial calls are under way and nobody knows how they will end."""
+
+
+class Circuit:
+    """Closed, open, half-open: pybreaker's state machine, behind a guard that decides who goes through.
+
+    pybreaker counts failures in a row, opens, and closes again after `trials` good calls. Used as its documentation shows, it does not
+    work here: it takes a coroutine function for a success as soon as that returns its coroutine, and its `calling()` lets every task
+    through that arrives before the first trial has ended (tests/policy/test_policy_pybreaker.py measures both). So no call runs inside
+    it. It is told how a call went, in one stretch without `await`, and the guard adds what it lacks:
+
+    - exactly `trials` calls pass while half-open; a trial that is cancelled, or says nothing about the vendor, gives its place back
+    - results of calls that began under an earlier state are not counted
+    - the loop's clock decides when to try again: pybreaker goes by the wall clock, which may be moved
+    - a run of failures opens it only if most of the last calls failed: where one call in five fails by chance and retries mend it, five in
+      a row come every few thousand calls, and opening for that would turn a good answer rate into none
+    - only the vendor's and the network's faults count; Truncated does not: its judge is our voice detector, its cause may be the audio
+
+    Two layers: `shed` refuses before a call is queued or converted, the guard itself when it is about to be sent.
+    """
+
+    def __init__(self, *, name: str, settings: CircuitSettings, observer: Observer) -> None:
+        self._name, self._settings, self._observer = name, settings, observer
+        self._breaker = pybreaker.CircuitBreaker(
+            fail_max=settings.failures,
+            reset_timeout=settings.reset,
+            success_threshold=settings.trials,
+            listeners=[_Listener(self)],
+            throw_new_error_on_trip=False,
+            name=name,
+        )
+        self._epoch = 0
+        self._free_trials = 0
+        self._reset_at = float("-inf")
+        self._recent: deque[tuple[float, bool]] = deque(maxlen=RECENT)
+
+    def __call__(self, call: Call) -> Call:
+        async def guarded(utterance: Utterance, context: Context) -> Recognition:
+            epoch = self._enter()
+            try:
+                recognition = await call(utterance, context)
+            except BaseException as error:  # a cancelled trial must not leave the circuit half-open for ever
+                self._left(epoch, _said(error))
+                raise
+            self._left(epoch, _Said.ANSWERED)
+            return recognition
+
+        return guarded
+
+    def shed(self, call: Call) -> Call:
+        """Refuses what the guard would refuse, before anything is spent on it. Takes no trial's place."""
+
+        async def shedding(utterance: Utterance, context: Context) -> Recognition:
+            if (seconds := self.shut_for()) is not None:
+                raise self._refusal(seconds)
+            return await call(utterance, context)
+
+        return shedding
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[None]:
+        """The guard for a live session, which counts as one call."""
+        epoch = self._enter()
+        try:
+            yield
+        except BaseException as error:
+            self._left(epoch, _said(error))
+            raise
+        self._left(epoch, _Said.ANSWERED)
+
+    @property
+    def state(self) -> str:
+        """`closed`, `open` or `half-open`."""
+        return self._breaker.current_state
+
+    @property
+    def failures(self) -> int:
+        """Failures in a row."""
+        return self._breaker.fail_counter
+
+    def shut_for(self) -> float | None:
+        """Seconds after which to come back, None: a call made now would go through. Changes nothing."""
+        state = self._breaker.current_state
+        if state == CLOSED:
+            return None
+        if state == OPEN:
+            left = self._reset_at - asyncio.get_running_loop().time()
+            return left if left > 0 else None
+        return None if self._free_trials else SOON
+
+    def _enter(self) -> int:
+        """Lets a call through or raises CircuitOpen. Returns the epoch that its result belongs to."""
+        # Closed: everyone passes.
+        if self._breaker.current_state == CLOSED:
+            return self._epoch
+        # Open and its time is not over, or half-open and all trials are under way: nobody.
+        if (seconds := self.shut_for()) is not None:
+            raise self._refusal(seconds)
+        # Open and its time is over: open => half-open.
+        if self._breaker.current_state == OPEN:
+            self._breaker.half_open()
+        # Half-open: this call is a trial.
+        self._free_trials -= 1
+        return self._epoch
+
+    def _left(self, epoch: int, said: _Said) -> None:
+        """Counts how a call ended."""
+        # The state has changed since it began: what it says is about then.
+        if epoch != self._epoch:
+            return
+        half_open = self._breaker.current_state != CLOSED
+        match said:
+            case _Said.NOTHING:
+                if half_open:
+                    self._free_trials += 1
+            case _Said.ANSWERED:
+                self._recent.append((asyncio.get_running_loop().time(), False))
+                # closed: the run of failures ends, if there is one; half-open => closed with the last trial.
+                if half_open or self._breaker.fail_counter:
+                    self._breaker.call(_succeed)
+            case _Said.FAILED:
+                now = asyncio.get_running_loop().time()
+                self._recent.append((now, True))
+                self._reset_at = now + self._settings.reset
+                # closed => open at the end of a long enough run; half-open => open.
+                self._breaker.fail_max = self._settings.failures if self._mostly_failing(now) else sys.maxsize
+                with contextlib.suppress(_Failure):
+                    self._breaker.call(_fail)
+
+    def _mostly_failing(self, now: float) -> bool:
+        recent = [failed for ended, failed in self._recent if now - ended < MEMORY]
+        return sum(recent) >= MOSTLY * len(recent)
+
+    def _refusal(self, seconds: float) -> CircuitOpen:
+        message = f"{self._name} failed too often just now, nothing was sent; it is tried again in {seconds:.1f} s"
+        return CircuitOpen(message, retry_after=seconds, provider=self._name)
+
+    def changed(self, before: str, after: str) -> None:
+        """pybreaker says so."""
+        self._epoch += 1
+        self._free_trials = self._settings.trials
+        self._recent.clear()
+        self._observer(CircuitChanged(self._name, before, after))
+
+
+class _Listener(pybreaker.CircuitBreakerListener):
+    def __init__(self, circuit: Circuit) -> None:
+        self._circuit = circuit
+
+    def state_change(self, cb: CircuitBreaker, old_state: CircuitBreakerState | None, new_state: CircuitBreakerState) -> None:
+        self._circuit.changed(CLOSED if old_state is None else old_state.name, new_state.name)
+
+
+class _Said(Enum):
+    """What a call's end says about the vendor: that it works, that it does not, or nothing."""
+
+    ANSWERED = auto()
+    FAILED = auto()
+    NOTHING = auto()
+
+
+def _said(error: BaseException) -> _Said:
+    if isinstance(error, Truncated):
+        return _Said.ANSWERED
+    if not isinstance(error, AsrError):
+        return _Said.NOTHING
+    if error.fault in {Fault.VENDOR, Fault.NETWORK}:
+        return _Said.FAILED
+    # A refusal of this audio, these credentials or this many calls is the answer of a vendor that works.
+    return _Said.ANSWERED if isinstance(error, ProviderError) and error.fault is not Fault.PROXY else _Said.NOTHING
+
+
+class _Failure(Exception):
+    """What pybreaker is shown in place of the vendor's error, whose traceback is the caller's."""
+
+
+def _succeed() -> None:
+    return None
+
+
+def _fail() -> NoReturn:
+    raise _Failure

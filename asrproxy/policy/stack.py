@@ -1,0 +1,195 @@
+"""The layers in order, from the configuration: round each provider, and over the providers of a route."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Final
+
+from asrproxy.config.models import HedgeSettings, LimitSettings, PolicySettings
+from asrproxy.plugin import AudioFormat, Call, Capabilities, Context, Health, Observer, Options, Provider, Utterance
+from asrproxy.policy.adaptive import CEILING, GradientLimit
+from asrproxy.policy.admission import Admission
+from asrproxy.policy.budget import Budget
+from asrproxy.policy.circuit import Circuit
+from asrproxy.policy.concurrency import Concurrency, FixedLimit, Limit
+from asrproxy.policy.deadline import Deadline
+from asrproxy.policy.failover import Failover, missing
+from asrproxy.policy.fit import Fit
+from asrproxy.policy.hedge import Hedge
+from asrproxy.policy.rate import Rate
+from asrproxy.policy.record import Record
+from asrproxy.policy.retry import Retry
+
+RETRY_RESERVE: Final = 10
+"""Retries in ten seconds that a quiet provider may make whatever its budget's share comes to."""
+HEDGE_RESERVE: Final = 1
+
+
+class ProviderStack:
+    """A provider with its policy.
+
+    provider: started, or about to be; it stays its owner's to close. convert: takes an utterance to another format. sleep: waits for
+    seconds. All time is the running loop's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        provider: Provider,
+        policy: PolicySettings,
+        *,
+        observer: Observer,
+        convert: Callable[[Utterance, AudioFormat], Awaitable[Utterance]],
+        random: Random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.name: Final = name
+        self.capabilities: Final = provider.capabilities
+        self.attempt_timeout: Final = policy.attempt_timeout
+        self._provider = provider
+        self._circuit = circuit = Circuit(name=name, settings=policy.circuit, observer=observer)
+        self._budget = Budget(share=policy.retries.budget, reserve=RETRY_RESERVE)
+        limits = policy.limits
+        self._rate = Rate(rate=limits.rate or math.inf, burst=limits.burst)
+        self._concurrency = Concurrency(_limit(name, limits, provider.capabilities.concurrency, observer))
+        self._admission = Admission(provider=name, settings=limits, rate=self._rate, concurrency=self._concurrency, observer=observer)
+        retry = Retry(
+            provider=name, settings=policy.retries, budget=self._budget, observer=observer, random=random, shut=self._shut, sleep=sleep
+        )
+        layers: tuple[Callable[[Call], Call], ...] = (  # outermost first
+            circuit.shed,  # before anything is spent: an open circuit costs a caller nothing, no conversion and no place in a queue
+            Fit(formats=self.capabilities.formats, convert=convert),  # outside the retries: audio is converted once
+            retry,  # outside the limits: each attempt needs a permit of its own, and a pause holds none
+            self._admission,  # outside the attempt's timeout: waiting in our queue is not the vendor's slowness
+            circuit,  # inside the queue: what waited while the circuit opened is not sent
+            Record(provider=name, observer=observer),  # inside all that may refuse: a line for each call that was made, and for no other
+            Deadline(provider=name, attempt_timeout=policy.attempt_timeout),  # innermost: its error is what the record and the circuit see
+        )
+        call: Call = provider.recognize
+        for layer in reversed(layers):
+            call = layer(call)
+        self.call: Final = call
+
+    @asynccontextmanager
+    async def live(self, context: Context) -> AsyncIterator[Provider]:
+        """The provider, for one session of `Provider.stream`: with a permit of the limits and past the circuit, as a call would be."""
+        async with self._admission.session(context):
+            with self._circuit.session():
+                yield self._provider
+
+    def available(self) -> Health:
+        """Whether a call made now would be sent: the provider says so and the circuit lets it through."""
+        if (seconds := self._circuit.shut_for()) is not None:
+            return Health(ready=False, reason=f"circuit {self._circuit.state}, tried again in {seconds:.1f} s")
+        return self._provider.health()
+
+    def status(self) -> Mapping[str, object]:
+        """For `/v1/status`: JSON values."""
+        now = asyncio.get_running_loop().time()
+        shut = self._circuit.shut_for()
+        return {
+            "circuit": {
+                "state": self._circuit.state,
+                "failures": self._circuit.failures,
+                "retry_after": None if shut is None else round(shut, 3),
+            },
+            "in_flight": self._concurrency.in_flight,
+            "limiter": {
+                "concurrency": self._concurrency.limit,
+                "rate": None if self._rate.interval == 0 else round(1 / self._rate.interval, 3),
+                "next_permit": round(self._rate.wait(now), 3),
+                "queued": self._admission.waiting(),
+            },
+            "retry_budget": {"left": round(self._budget.left(now), 1)},
+        }
+
+    async def aclose(self) -> None:
+        """Ends what it set going. The provider is its owner's."""
+        self._admission.close()
+
+    def _shut(self) -> bool:
+        return self._circuit.shut_for() is not None
+
+
+class RouteStack:
+    """A named order of providers, as one call.
+
+    hedge: None, or when a slow first provider gets a second beside it.
+    """
+
+    def __init__(
+        self, name: str, members: Sequence[ProviderStack], hedge: HedgeSettings | None, *, observer: Observer, random: Random
+    ) -> None:
+        self.name: Final = name
+        self.members: Final = tuple(members)
+        race = None
+        if hedge is not None:
+            race = Hedge(route=name, settings=hedge, budget=Budget(share=hedge.budget, reserve=HEDGE_RESERVE), observer=observer)
+        self.call: Final[Call] = Failover(route=name, members=members, observer=observer, race=race)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the route can do for a request that asks for nothing special."""
+        return self.capabilities_for(Options())
+
+    def capabilities_for(self, options: Options) -> Capabilities:
+        """What the providers that can honour the options can do between them.
+
+        longest: the shortest of theirs, so that each can take over every segment of a recording. formats: the first one's, since it gets
+        nearly all calls; for the others audio is converted. The rest: what any of them has.
+        """
+        able = [member.capabilities for member in self.members if _honours(member.capabilities, options)]
+        able = able or [member.capabilities for member in self.members]
+        return Capabilities(
+            longest=min(each.longest for each in able),
+            formats=able[0].formats,
+            languages=_union(able),
+            options=frozenset[str]().union(*(each.options for each in able)),
+            streaming=any(each.streaming for each in able),
+            concurrency=_sum(able),
+        )
+
+    def unsupported(self, options: Options) -> str | None:
+        """The parameter for which no provider can serve the request, None: one can.
+
+        Where each parameter has a provider but no provider has them all, it is the first that the closest one lacks.
+        """
+        lacks = [_lacking(member.capabilities, options) for member in self.members]
+        if not all(lacks):
+            return None
+        nobody_has = [name for name in lacks[0] if all(name in each for each in lacks)]
+        return (nobody_has or min(lacks, key=len))[0]
+
+
+def _limit(name: str, limits: LimitSettings, own: int | None, observer: Observer) -> Limit:
+    """The concurrency limit; a provider's own bound lowers it."""
+    if limits.concurrency == "auto":
+        return GradientLimit(provider=name, ceiling=CEILING if own is None else float(own), observer=observer)
+    return FixedLimit(limits.concurrency if own is None else min(own, limits.concurrency))
+
+
+def _lacking(capabilities: Capabilities, options: Options) -> list[str]:
+    lacking = [] if capabilities.speaks(options.language) else ["language"]
+    return lacking + missing(capabilities, options)
+
+
+def _honours(capabilities: Capabilities, options: Options) -> bool:
+    return not _lacking(capabilities, options)
+
+
+def _union(able: Sequence[Capabilities]) -> frozenset[str] | None:
+    languages = frozenset[str]()
+    for each in able:
+        if each.languages is None:
+            return None
+        languages |= each.languages
+    return languages
+
+
+def _sum(able: Sequence[Capabilities]) -> int | None:
+    bounds = [each.concurrency for each in able if each.concurrency is not None]
+    return sum(bounds) if len(bounds) == len(able) else None
