@@ -119,6 +119,9 @@ class CreateToken:
             raise _error_of_code("SignatureDoesNotMatch", "", 400) from error
         except (OSError, UnicodeDecodeError) as error:
             raise Unreachable(f"the token service at {self._domain} cannot be reached: {type(error).__name__}") from error
+        finally:
+            if self._client is not None:
+                self._client.session.close()  # asked once a day: no connection is kept
 
     def _new_client(self) -> Any:
         from aliyunsdkcore.client import AcsClient

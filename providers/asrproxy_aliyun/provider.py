@@ -117,7 +117,9 @@ class AliyunProvider(Provider):
 
     async def recognize(self, utterance: Utterance, context: Context) -> Recognition:
         """Raises a ProviderError; UnsupportedParameter for words over `rest` without `long: flash`."""
-        lease, recognizer = self._opened(), self._recognizer(utterance, context.options)
+        lease = self._opened()
+        self._check(context.options)
+        recognizer = self._recognizer(utterance, context.options)
         token = lease.current() or await lease.token()
         try:
             recognition = await recognizer.recognize(utterance, context.options, token.id)
@@ -132,6 +134,7 @@ class AliyunProvider(Provider):
     def stream(self, audio: AsyncIterator[bytes], format: AudioFormat, context: Context) -> AsyncIterator[StreamEvent]:
         """Live audio; transport `websocket` only."""
         lease = self._opened()
+        self._check(context.options)
         if not isinstance(self._transport, Websocket):
             raise UnsupportedParameter(f"provider {self.host.name!r} streams over transport websocket only", param="stream")
         live = Live(self.settings, self._transport.lines, lease, format=format, options=context.options)
@@ -156,11 +159,17 @@ class AliyunProvider(Provider):
             raise RuntimeError(f"provider {self.host.name!r} is not started")
         return self._lease
 
+    def _check(self, options: Options) -> None:
+        for name in options.asked():
+            if name not in self.capabilities.options:
+                hint = ": transport rest has none, websocket and long: flash have" if name == "words" else ""
+                raise UnsupportedParameter(f"provider {self.host.name!r} takes no {name}{hint}", param=name)
+        if not self.capabilities.speaks(options.language):
+            raise UnsupportedParameter(f"the app key's model recognises {self.settings.language} only", param="language")
+
     def _recognizer(self, utterance: Utterance, options: Options) -> Transport | Flash:
         if self._flash is not None and (utterance.duration > _SHORT or (options.words and self.settings.transport == "rest")):
             return self._flash
-        if options.words and self.settings.transport == "rest":
-            raise UnsupportedParameter("transport rest has no words: use websocket, or long: flash", param="words")
         if self._transport is None:
             raise RuntimeError(f"provider {self.host.name!r} is not started")
         return self._transport

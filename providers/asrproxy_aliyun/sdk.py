@@ -22,6 +22,7 @@ from asrproxy_aliyun.threads import in_thread
 from asrproxy_aliyun.websocket import frame_size, task_of
 
 _START: Final = 10  # seconds; the SDK's own wait for the handshake is as long
+_LEAVE: Final = 4.0  # seconds; it waits up to three for the echo of a Close
 _STOP: Final = 60  # seconds; the core's attempt_timeout ends a call long before
 
 
@@ -32,7 +33,7 @@ class Sdk:
         self._settings = settings
         self._url = f"ws{settings.gateway.removeprefix('http')}{WS_PATH}"
         self._room = asyncio.Semaphore(settings.sdk.workers)
-        self._sessions: set[_Session] = set()
+        self._sessions: dict[_Session, asyncio.Future[None]] = {}
 
     async def start(self) -> None:
         """Raises ConfigError: the SDK is not installed, or cannot do what is configured."""
@@ -43,9 +44,12 @@ class Sdk:
     async def recognize(self, utterance: Utterance, options: Options, token: str) -> Recognition:
         """Raises a ProviderError; TokenRefused where the token may be to blame."""
         await self._room.acquire()
-        session = _Session(self._settings, self._url, utterance, options, token)
-        self._sessions.add(session)
-        thread = asyncio.ensure_future(in_thread(session.run, name="aliyun-sdk"))
+        try:
+            session = _Session(self._settings, self._url, utterance, options, token)
+        except BaseException:
+            self._room.release()
+            raise
+        thread = self._sessions[session] = asyncio.ensure_future(in_thread(session.run, name="aliyun-sdk"))
         # The place is free when the thread is, which may be seconds after the answer: the SDK waits for the echo of its Close.
         thread.add_done_callback(lambda _: self._left(session, thread))
         try:
@@ -58,11 +62,17 @@ class Sdk:
         return {"threads": len(self._sessions)}
 
     async def aclose(self) -> None:
-        for session in list(self._sessions):
+        threads = list(self._sessions.values())
+        for session in self._sessions:
             session.hang_up()
+        if threads:
+            await asyncio.wait(threads, timeout=_LEAVE)
+            for thread in threads:
+                thread.cancel()
+            await asyncio.gather(*threads, return_exceptions=True)
 
     def _left(self, session: _Session, thread: asyncio.Future[None]) -> None:
-        self._sessions.discard(session)
+        self._sessions.pop(session, None)
         self._room.release()
         if not thread.cancelled():
             error = thread.exception()
@@ -99,7 +109,7 @@ class _Session:
         except (nls.exception.NotStartException, nls.exception.ConnectionUnavailable):
             pass  # the task ended between two frames, and what ended it has been heard
         except (nls.exception.ConnectionTimeout, nls.exception.StartTimeoutException, nls.exception.StopTimeoutException) as error:
-            self._settle(Unreachable(f"the SDK waited in vain: {error}"))
+            self._settle(Unreachable(f"the SDK waited in vain: {error}"), error)
         except (nls.websocket.WebSocketException, OSError) as error:
             self.failed(error)
         finally:
@@ -121,15 +131,15 @@ class _Session:
         nls = _nls()
         status = getattr(error, "status_code", None)
         if isinstance(status, int):
-            self._settle(error_of_http(status, ""))
+            self._settle(error_of_http(status, ""), error)
         elif isinstance(error, nls.websocket.WebSocketProtocolException | nls.websocket.WebSocketPayloadException | ValueError):
-            self._settle(Garbled("the gateway sent what is not WebSocket"))
+            self._settle(Garbled("the gateway sent what is not WebSocket"), error)
         else:
-            self._settle(Unreachable(f"the gateway cannot be reached: {type(error).__name__}"))
+            self._settle(Unreachable(f"the gateway cannot be reached: {type(error).__name__}"), error)
 
     def closed(self, *args: object) -> None:
         """The connection is gone; without an answer, too early."""
-        self._settle(Unreachable("the gateway closed the WebSocket in the middle of a task"))
+        self._settle(Unreachable("the gateway closed the WebSocket in the middle of a task"), ConnectionAbortedError("closed"))
 
     def hang_up(self) -> None:
         """Shuts the connection at once, from any thread; the SDK's `shutdown` would wait for the peer's Close, or leave a failed task's
@@ -156,7 +166,9 @@ class _Session:
             if paced:
                 self._over.wait(settings.frame / paced)
 
-    def _settle(self, outcome: Recognition | ProviderError) -> None:
+    def _settle(self, outcome: Recognition | ProviderError, cause: BaseException | None = None) -> None:
+        if isinstance(outcome, ProviderError):
+            outcome.__cause__ = cause
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             self._loop.call_soon_threadsafe(self._deliver, outcome)
 

@@ -59,7 +59,9 @@ class Line:
             return task.feed(message.data)
         if message.type is aiohttp.WSMsgType.BINARY or isinstance(message.data, aiohttp.WebSocketError):
             raise Garbled(f"{self._where} sent what is no event")
-        raise Unreachable(f"{self._where} closed the WebSocket in the middle of a task", vendor_code=self._socket.close_code)
+        code = self._socket.close_code
+        cause = self._socket.exception() or ConnectionAbortedError(f"close code {code}")
+        raise Unreachable(f"{self._where} closed the WebSocket in the middle of a task", vendor_code=code) from cause
 
     async def close(self, within: float) -> None:
         """Says goodbye; not answered within so many seconds, the connection is dropped."""
