@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from asrproxy.audio.decode import Block
@@ -33,9 +34,10 @@ Listener = Callable[[Segment | Progress], Awaitable[None]]
 
 @dataclass(slots=True)
 class _Slot:
-    """A piece on its way from cut to told."""
+    """A piece on its way from cut to told. seconds: of the recording that are done with it, skipped silence before it included."""
 
     piece: Piece
+    seconds: float
     segment: Segment | None = None
     attempts: list[AttemptRecord] = field(default_factory=list)
 
@@ -49,6 +51,7 @@ class LongRecording:
 
     call: a route's. longest: seconds of an utterance. context: makes the context of a call made now. heard: is told how many seconds
     are known so far. allow_holes: a segment that fails for good leaves a hole instead of ending the recording.
+    language: what the caller says it is, where the vendor does not say.
     """
 
     def __init__(
@@ -64,10 +67,11 @@ class LongRecording:
         heard: Callable[[float], None],
         allow_holes: bool,
         listener: Listener | None,
+        language: str | None = None,
     ) -> None:
         self._route, self._call, self._settings, self._format = route, call, settings, format
         self._memory, self._context, self._heard, self._allow_holes = memory, context, heard, allow_holes
-        self._listener = listener
+        self._listener, self._language = listener, language
         self._segmenter = Segmenter(
             sample_rate=format.sample_rate,
             longest=longest,
@@ -84,47 +88,52 @@ class LongRecording:
         self._failure: AsrError | None = None
 
     async def transcribe(self, blocks: AsyncIterator[Block]) -> Transcript:
-        """Raises RecordingFailed with the finished segments inside."""
-        async with asyncio.TaskGroup() as calls:
-            try:
-                async for piece in self._pieces(blocks):
-                    await self._free.acquire()
-                    if self._failure is not None:
-                        self._free.release()
-                        break
-                    slot = _Slot(piece)
-                    self._slots.append(slot)
-                    calls.create_task(self._work(slot))
-            except AsrError as error:  # the rest of the recording cannot be decoded; what is under way has been paid for
-                self._failure = self._failure or error
+        """Raises RecordingFailed with the finished segments inside, and what the listener raised."""
+        try:
+            async with asyncio.TaskGroup() as calls:
+                await self._cut(blocks, calls)
+        except ExceptionGroup as errors:  # the first is what happened: the one who listened has gone, or a defect
+            raise errors.exceptions[0] from errors
+        self._all_cut = True
         await self._tell()  # what waited for a neighbour that never came
         if self._failure is not None:
             raise self.failed(self._failure)
         return self._transcript()
+
+    async def _cut(self, blocks: AsyncIterator[Block], calls: asyncio.TaskGroup) -> None:
+        """Sets a task going for each piece, as soon as there is a place for it."""
+        try:
+            async with aclosing(self._pieces(blocks)) as pieces:
+                async for piece in pieces:
+                    await self._free.acquire()
+                    if self._failure is not None:
+                        break
+                    slot = _Slot(piece, piece.end - (self._slots[-1].piece.end if self._slots else 0.0))
+                    self._slots.append(slot)
+                    calls.create_task(self._work(slot))
+        except AsrError as error:  # the rest of the recording cannot be decoded; what is under way has been paid for
+            self._failure = self._failure or error
 
     def failed(self, cause: AsrError) -> RecordingFailed:
         """The cause with everything that was finished before it."""
         finished = tuple(slot.segment for slot in self._slots if slot.segment is not None and not slot.failed)
         return RecordingFailed(cause, finished, self._attempts())
 
-    async def _pieces(self, blocks: AsyncIterator[Block]) -> AsyncIterator[Piece]:
+    async def _pieces(self, blocks: AsyncIterator[Block]) -> AsyncGenerator[Piece, None]:
         async for block in blocks:
             self._seconds += len(block.pcm) / self._format.bytes_per_second
             self._heard(self._seconds)
             for piece in self._segmenter.feed(block.pcm, block.levels or b""):
                 yield piece
-            if self._failure is not None:
-                return
         for piece in self._segmenter.finish():
             yield piece
-        self._all_cut = True
 
     async def _work(self, slot: _Slot) -> None:
         """One piece to its segment; gives its place back however that ends."""
         try:
             slot.segment = await self._segment(slot)
         except AsrError as error:
-            error = error.cause if isinstance(error, RecordingFailed) else error
+            _forget_frames(error)
             slot.segment = Segment(
                 index=slot.piece.index,
                 start=slot.piece.start,
@@ -212,14 +221,16 @@ class LongRecording:
                         return
                     _merge(slot, follower)
                 self._told += 1
-                if self._listener is not None and not slot.failed:
+                if self._listener is not None and (self._allow_holes or not slot.failed):
                     await self._listener(slot.segment)
             if self._listener is not None:
                 await self._listener(self._progress())
 
     def _progress(self) -> Progress:
         done = [slot for slot in self._slots if slot.segment is not None]
-        return Progress(len(done), len(self._slots), sum(slot.piece.end - slot.piece.start for slot in done), self._seconds)
+        if self._all_cut and len(done) == len(self._slots):
+            return Progress(len(done), len(done), self._seconds, self._seconds)  # silence at the end is nobody's
+        return Progress(len(done), len(self._slots), sum(slot.seconds for slot in done), self._seconds)
 
     def _attempts(self) -> tuple[AttemptRecord, ...]:
         return tuple(record for slot in self._slots for record in slot.attempts)
@@ -229,7 +240,7 @@ class LongRecording:
         if not segments:  # nothing but silence: still a recording with one segment
             segments = (Segment(index=0, start=0.0, end=self._seconds, text="", provider=None, attempts=0),)
         providers = {segment.provider for segment in segments if segment.error is None}
-        language = next((segment.language for segment in segments if segment.language), None)
+        language = next((segment.language for segment in segments if segment.language), self._language)
         return Transcript(
             text=join.join((segment.text for segment in segments if segment.text), language),
             language=language,
@@ -253,6 +264,16 @@ def _merge(left: _Slot, right: _Slot) -> None:
     )
     left.segment = _with(left.segment, merged.left, merged.suspect)
     right.segment = _with(right.segment, merged.right, merged.suspect)
+    if not merged.suspect:  # else both hold words of the stretch that they share
+        moment = _between(merged, (right.piece.start + left.piece.end) / 2)
+        left.segment, right.segment = replace(left.segment, end=moment), replace(right.segment, start=moment)
+
+
+def _between(merged: seam.Seam, middle: float) -> float:
+    """Where one segment ends and the next begins: the middle of what both heard, moved to where no word is cut."""
+    last = merged.left.words[-1].end if merged.left.words else middle
+    first = merged.right.words[0].start if merged.right.words else middle
+    return (last + first) / 2 if last > first else min(max(middle, last), first)
 
 
 def _with(segment: Segment, reading: seam.Reading, suspect: bool) -> Segment:
@@ -273,3 +294,13 @@ def _shifted(words: tuple[Word, ...] | None, by: float) -> tuple[Word, ...] | No
 
 def _calls(attempts: list[AttemptRecord]) -> int:
     return sum(record.outcome != "skipped" for record in attempts)
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Tracebacks hold the frames that hold the samples: an hour of holes would be an hour of audio in memory."""
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        each.__traceback__ = None
+        each = each.__cause__ or each.__context__

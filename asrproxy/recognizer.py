@@ -150,6 +150,7 @@ class Recognizer:
             heard=clock.heard,
             allow_holes=order.partial is Partial.ALLOW,
             listener=listener,
+            language=order.options.language,
         )
 
     def _fitting(self, body: Spool, order: Order, formats: tuple[AudioFormat, ...], longest: float) -> Utterance | None:

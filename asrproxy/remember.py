@@ -7,25 +7,32 @@ import hashlib
 import json
 import os
 import time
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 from asrproxy.config.models import MemorySettings
 from asrproxy.model import Options, Recognition, Utterance, Word
+
+SUFFIX: Final = ".segment"
+_SWEEP: Final = 64  # files written between two looks at what the folder holds
 
 
 class SegmentMemory:
     """Recognitions by the content of their audio and what was asked of it; bounded in number and age, on disk only where a folder is named.
 
-    time: seconds; the wall clock, since files outlive the process.
+    clock: seconds of the wall's, since files outlive the process.
     """
 
     def __init__(self, settings: MemorySettings, *, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._clock = clock
-        self._kept: OrderedDict[str, tuple[float, Recognition]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+        self._written = 0
 
     async def key(self, utterance: Utterance, options: Options, route: str) -> str | None:
         """What it is kept under: a hash of samples, rate, options and route. None: nothing is remembered."""
@@ -40,21 +47,28 @@ class SegmentMemory:
         if (found := self._kept.get(key)) is not None:
             if found[0] > now:
                 self._kept.move_to_end(key)
-                return found[1]
+                return _unpacked(found[1])
             del self._kept[key]
         if self._settings.folder is not None:
-            return await asyncio.to_thread(_read, self._settings.folder / key, now)
+            return await asyncio.to_thread(_read, self._file(key), now - self._settings.ttl)
         return None
 
     async def keep(self, key: str, recognition: Recognition) -> None:
         """Remembers it; the one not asked for the longest goes when there are too many."""
-        until = self._clock() + self._settings.ttl
-        self._kept[key] = (until, recognition)
+        packed = _packed(recognition)
+        self._kept[key] = (self._clock() + self._settings.ttl, packed)
         self._kept.move_to_end(key)
         while len(self._kept) > self._settings.entries:
             self._kept.popitem(last=False)
-        if self._settings.folder is not None:
-            await asyncio.to_thread(_write, self._settings.folder, key, until, recognition)
+        if (folder := self._settings.folder) is not None:
+            await asyncio.to_thread(_write, self._file(key), packed, self._clock())
+            self._written += 1
+            if self._written % _SWEEP == 1:
+                await asyncio.to_thread(_sweep, folder, self._clock() - self._settings.ttl, self._settings.entries)
+
+    def _file(self, key: str) -> Path:
+        assert self._settings.folder is not None  # noqa: S101 - asked only where one is named
+        return self._settings.folder / (key + SUFFIX)
 
 
 def _digest(asked: bytes, pcm: bytes | memoryview) -> str:
@@ -63,32 +77,58 @@ def _digest(asked: bytes, pcm: bytes | memoryview) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path, now: float) -> Recognition | None:
+def _packed(recognition: Recognition) -> bytes:
+    """A minute's timed words are 60 KB as objects and 2 KB like this."""
+    words = None if recognition.words is None else [(word.text, word.start, word.end) for word in recognition.words]
+    kept = {"text": recognition.text, "words": words, "language": recognition.language, "provider": recognition.provider}
+    return zlib.compress(json.dumps(kept, ensure_ascii=False).encode(), 1)
+
+
+def _unpacked(packed: bytes) -> Recognition:
+    kept = json.loads(zlib.decompress(packed))
+    words = kept["words"]
+    return Recognition(
+        text=kept["text"],
+        words=None if words is None else tuple(Word(*each) for each in words),
+        language=kept["language"],
+        provider=kept["provider"],
+    )
+
+
+def _read(file: Path, oldest: float) -> Recognition | None:
     try:
-        kept = json.loads(path.read_text("utf-8"))
-        if kept["until"] <= now:
-            path.unlink(missing_ok=True)
-            return None
-        words = kept["words"]
-        return Recognition(
-            text=kept["text"],
-            words=None if words is None else tuple(Word(*each) for each in words),
-            language=kept["language"],
-            provider=kept["provider"],
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        return _unpacked(file.read_bytes()) if file.stat().st_mtime > oldest else None
+    except (OSError, ValueError, KeyError, TypeError, zlib.error):
         return None  # not there, or cut off by a full disk: it will be asked for again
 
 
-def _write(folder: Path, key: str, until: float, recognition: Recognition) -> None:
-    words = None if recognition.words is None else [(word.text, word.start, word.end) for word in recognition.words]
-    kept = {"until": until, "text": recognition.text, "words": words, "language": recognition.language, "provider": recognition.provider}
-    partial = folder / f".{key}.{os.getpid()}"
+def _write(file: Path, packed: bytes, now: float) -> None:
+    partial = file.with_suffix(f".{os.getpid()}")
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(kept, file, ensure_ascii=False)
-        partial.replace(folder / key)
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(packed)
+        os.utime(partial, (now, now))
+        partial.replace(file)
     except OSError:
-        partial.unlink(missing_ok=True)  # remembering is a kindness, not a promise: the answer goes out
+        _remove(partial)  # remembering is a kindness, not a promise: the answer goes out
+
+
+def _sweep(folder: Path, oldest: float, most: int) -> None:
+    """Removes what is too old, and the oldest of what is too many. Other sidecars may be at it as well."""
+    files: list[tuple[float, Path]] = []
+    for file in folder.glob("*" + SUFFIX):
+        try:
+            files.append((file.stat().st_mtime, file))
+        except OSError:
+            continue
+    files.sort(key=lambda each: each[0])
+    for place, (written, file) in enumerate(files):
+        if written <= oldest or place < len(files) - most:
+            _remove(file)
+
+
+def _remove(file: Path) -> None:
+    with suppress(OSError):  # a folder that became read-only
+        file.unlink(missing_ok=True)
