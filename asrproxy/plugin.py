@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -124,7 +125,7 @@ class Host:
 
     name: str
     announce: Observer = ignore
-    cache: Path = field(default_factory=lambda: Path.home() / ".cache" / "asrproxy")
+    cache: Path = field(default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asrproxy")
 
 
 class Trail:
