@@ -21,6 +21,8 @@ from asrproxy.runtime import Runtime
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OPEN: Final = frozenset({"/livez", "/readyz", "/metrics"})
 """Served without a token and while draining: probes come from outside and carry none."""
+QUIET: Final = OPEN | {"/v1/status"}
+"""Looked at again and again: neither logged nor counted."""
 PUBLIC: Final = OPEN | {"/openapi.json", "/"}
 LOCAL_NAMES: Final = frozenset({"localhost", "localhost.localdomain", "ip6-localhost", ""})
 
@@ -61,7 +63,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             response.force_close()
         if response.status in {408, 413}:
             response.force_close()  # the rest of the body is not read
-    if path not in OPEN:
+    if path not in QUIET:
         _announce(runtime, account, request_id, response.status, None if account.error is None else face_of(account.error).code)
     return response
 

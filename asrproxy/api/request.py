@@ -13,8 +13,6 @@ from asrproxy.recognizer import Stages
 from asrproxy.runtime import Runtime
 
 RUNTIME: Final = web.AppKey("RUNTIME", Runtime)
-REQUEST_ID: Final = "asrproxy.request_id"
-ACCOUNT: Final = "asrproxy.account"
 _ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -39,6 +37,10 @@ class Account:
     def failed(self, error: BaseException) -> None:
         """It was answered with an error."""
         self.error = error
+
+
+REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
+ACCOUNT: Final = web.RequestKey("ACCOUNT", Account)
 
 
 def request_id_of(request: web.Request) -> str:

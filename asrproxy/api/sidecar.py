@@ -67,6 +67,8 @@ async def _listening(stack: AsyncExitStack, app: web.Application, addresses: Seq
     for address in addresses:
         try:
             urls.append(await _listen(runner, address))
+            if address.startswith("unix:"):  # uvloop leaves the socket's file behind
+                stack.callback(Path(address.removeprefix("unix:")).unlink, missing_ok=True)
         except OSError as error:
             raise ConfigError(f"{key}: cannot listen on {address}: {error.strerror or error}") from error
     return tuple(urls)

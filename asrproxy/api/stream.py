@@ -66,8 +66,9 @@ async def stream(request: web.Request) -> web.StreamResponse:
     try:
         with runtime.generation() as generation:
             start = await _started(socket)
-            account.route = start.route
             order = _order(start, request[REQUEST_ID], account, request.headers.get("traceparent"))
+            generation.recognizer.accept(order)
+            account.route = order.route
             await _tell(socket, {"type": "started", "request_id": order.request_id})
             heard = _Heard(texts=[])
             audio = _audio(socket, start, heard, idle=runtime.server.body_timeout, longest=runtime.server.max_audio)

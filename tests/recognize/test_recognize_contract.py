@@ -153,7 +153,7 @@ async def test_a_parameter_given_twice_is_refused(client: Client) -> None:
 
 async def test_what_no_provider_can_do_is_refused_by_name(start: Start) -> None:
     async with start(
-        "providers: {tones: {type: fake, capabilities: {words: false, languages: [zh]}}}\nserver: {listen: ['127.0.0.1:0'], ops_listen: []}"
+        "providers: {tones: {type: fake, capabilities: {options: [], languages: [zh]}}}\nserver: {listen: ['127.0.0.1:0'], ops_listen: []}"
     ) as client:
         answer, body = await client.post(WAV, words="true")
         assert_problem(answer, body, 400, "unsupported_parameter", "words")
