@@ -15,7 +15,7 @@ from collections import Counter
 from aiohttp import ClientSession, TCPConnector
 
 from bench.forwarder import token
-from bench.request_cost import tone
+from bench.request_cost import TEXT, tone
 from bench.running import APPKEY, emulator, sidecar, table
 
 POLICY = "{limits: {rate: null, concurrency: 1000, queue: 10000, queue_timeout: 60s}, retries: {attempts: 1}}"
@@ -63,7 +63,7 @@ def main() -> None:
     arguments = parser.parse_args()
     recording = tone(16_000, 1)
     with (
-        emulator("--answers", "text:ok", "--latency", "0.8s", "--concurrency", "2000") as cloud,
+        emulator("--answers", TEXT, "--latency", "0.8s", "--concurrency", "2000") as cloud,
         sidecar(cloud.url, policy=POLICY, pool=400) as proxy,
     ):
         query = f"/stream/v1/asr?appkey={APPKEY}&format=wav&sample_rate=16000"
@@ -78,7 +78,7 @@ def main() -> None:
             ["difference (goal 1.5)", f"{through - direct:.2f}", ""],
         ],
     )
-    with emulator("--answers", "text:ok", "--concurrency", "2000") as cloud, sidecar(cloud.url, policy=POLICY, pool=POOL) as proxy:
+    with emulator("--answers", TEXT, "--concurrency", "2000") as cloud, sidecar(cloud.url, policy=POLICY, pool=POOL) as proxy:
         before = connections(cloud.url)
         answered = asyncio.run(in_turn(f"{proxy.url}/v1/recognize", recording, arguments.many, POOL))
         after = connections(cloud.url)

@@ -23,6 +23,7 @@ from aiohttp import ClientSession, TCPConnector
 from bench.running import Running, emulator, forwarder, sidecar, table
 
 SECONDS = 5
+TEXT = "text:今天天气很好我们一起去公园散步然后回家吃饭"  # what five seconds hold: a shorter one would be asked for again
 POLICY = "{limits: {rate: null, concurrency: 1000, queue: 10000, queue_timeout: 60s}}"
 
 
@@ -79,7 +80,7 @@ def main() -> None:
     fits, decoded = tone(16_000, 1), tone(44_100, 2)
     rows = []
     with (
-        emulator("--answers", "text:ok") as cloud,
+        emulator("--answers", TEXT) as cloud,
         forwarder(cloud.url, uvloop=arguments.uvloop) as measure,
         sidecar(cloud.url, policy=POLICY) as proxy,
     ):

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from bench.request_cost import TEXT
 from bench.running import ASRPROXY, Running, aliyun_configuration, emulator, free_port, table, wait_for
 
 
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     runs = parser.parse_args().runs
     rows = []
-    with emulator("--answers", "text:ok") as cloud:
+    with emulator("--answers", TEXT) as cloud:
         for name, goal in (("aliyun", "1.0 s, 70 MB"), ("local", "3 s")):
             results = []
             for _ in range(runs + 1):

@@ -33,6 +33,7 @@ def serve(configuration: Configuration, source: Path | None, load: Load | None =
 async def _serve(configuration: Configuration, source: Path | None, load: Load | None) -> int:
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
     log = Log(configuration.log)
+    seen = None if source is None else _identity(source)  # before anything opens: what changes meanwhile is a change
     loop = asyncio.get_running_loop()
     stop, reload = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -42,7 +43,7 @@ async def _serve(configuration: Configuration, source: Path | None, load: Load |
         log(Noted("info", "listening", {"api": list(running.urls), "ops": list(running.ops_urls), "config": str(source or "built-in")}))
         tasks = [asyncio.create_task(_reloading(running.runtime, reload, load))]
         if source is not None and load is not None:
-            tasks.append(asyncio.create_task(_watching(source, reload)))
+            tasks.append(asyncio.create_task(_watching(source, seen, reload)))
         try:
             await stop.wait()
             await _drain(running.runtime, log)
@@ -77,8 +78,7 @@ async def _reloading(runtime: Runtime, wanted: asyncio.Event, load: Load | None)
             runtime.announce(ConfigReloaded(runtime.current.number, error))
 
 
-async def _watching(source: Path, wanted: asyncio.Event) -> None:
-    seen = _identity(source)
+async def _watching(source: Path, seen: Identity | None, wanted: asyncio.Event) -> None:
     while True:
         await asyncio.sleep(WATCH)
         if (now := _identity(source)) != seen and now is not None:
@@ -86,7 +86,10 @@ async def _watching(source: Path, wanted: asyncio.Event) -> None:
             wanted.set()
 
 
-def _identity(source: Path) -> tuple[str, int, int, int] | None:
+Identity = tuple[str, int, int, int]
+
+
+def _identity(source: Path) -> Identity | None:
     """What changes when the file does, through every symlink on the way."""
     try:
         facts = os.stat(source)
