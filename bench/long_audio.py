@@ -1,0 +1,317 @@
+"""Measures long recordings: what is lost or doubled, how many calls they cost, and what an hour takes of memory, processor and time.
+
+    python -m bench.long_audio [--recordings 200] [--longest 30] [--only exact cost hour four]
+
+Recordings are tone speech (asrproxy.testing), so text and times are known to the symbol. `exact` asks a sidecar with the provider `fake`;
+`hour` and `four` (hours) ask one with `aliyun` against an emulator in its own process that says a fixed text after 0.8 s. Memory is the sum
+of the RSS of the sidecar and its decoder over what the sidecar had before its first request; pages that the two share count twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import http.client
+import io
+import json
+import math
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlsplit
+
+import av
+import numpy as np
+import psutil
+
+from asrproxy.testing import tones
+from asrproxy.testing.tones import Score
+from bench.running import ASRPROXY, Running, emulator, free_port, sidecar, started, table
+
+LATENCY = 0.8
+CONCURRENCY = 8
+SEGMENT = 59
+MIB = 1 << 20
+
+# name: container, codec, rates, layouts, options of the container
+FORMS: dict[str, tuple[str, str, Sequence[int], Sequence[str]]] = {
+    "wav": ("wav", "pcm_s16le", (8_000, 16_000, 22_050, 44_100), ("mono", "stereo")),
+    "mulaw": ("wav", "pcm_mulaw", (8_000,), ("mono",)),
+    "flac": ("flac", "flac", (16_000, 44_100), ("mono",)),
+    "mp3": ("mp3", "libmp3lame", (16_000, 44_100), ("mono", "stereo")),
+    "aac": ("adts", "aac", (16_000, 44_100), ("mono",)),
+    "opus": ("ogg", "libopus", (16_000, 48_000), ("mono",)),
+    "webm": ("webm", "libopus", (48_000,), ("mono",)),
+}
+UNFRAMED = {"write_xing": "0", "id3v2_version": "0"}
+"""MP3 of frames alone, so that recordings can be put one after the other."""
+
+BARE = """
+import sys, time, av
+began = time.process_time()
+count = 0
+with av.open(sys.argv[1]) as container:
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=16000)
+    for frame in container.decode(audio=0):
+        for each in resampler.resample(frame):
+            count += len(bytes(each.planes[0]))
+print(time.process_time() - began)
+"""
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    arguments.add_argument("--recordings", type=int, default=20)
+    arguments.add_argument("--longest", type=float, default=30, help="minutes of a random recording at most")
+    arguments.add_argument("--only", nargs="*", choices=["exact", "cost", "hour", "four"], default=["exact", "cost", "hour"])
+    asked = arguments.parse_args()
+    if "exact" in asked.only:
+        exact(asked.recordings, asked.longest)
+    if "cost" in asked.only:
+        cost(10)
+    if "hour" in asked.only:
+        long_one("MP3, 44.1 kHz stereo", five_minutes(), repeats=12)
+        wav = encoded(tones.dictation(3600, seed=1), "wav", "pcm_s16le", 16_000, "mono")
+        long_one("WAV, 16 kHz mono (next to nothing to decode)", wav, repeats=1)
+    if "four" in asked.only:
+        long_one("MP3, 44.1 kHz stereo", five_minutes(), repeats=48)
+
+
+@dataclass
+class Tally:
+    """What came of the recordings so far."""
+
+    recordings: int = 0
+    seconds: float = 0.0
+    symbols: int = 0
+    calls: int = 0
+    lost: int = 0
+    doubled: int = 0
+    flagged: int = 0
+    spoilt: list[str] = field(default_factory=list)
+    worst: float = 0.0
+
+
+def exact(recordings: int, longest: float) -> None:
+    """Random recordings, half of them with words: symbols lost and doubled, and how far off the times are."""
+    tallies = {"words": Tally(), "text only": Tally()}
+    with fake() as running:
+        for seed in range(recordings):
+            chance = random.Random(seed)
+            score = random_score(chance, chance.uniform(1, longest) * 60)
+            form = chance.choice(sorted(FORMS))
+            container, codec, rates, layouts = FORMS[form]
+            rate, layout = chance.choice(rates), chance.choice(layouts)
+            words = seed % 2 == 0
+            answer = ask(running, encoded(score, container, codec, rate, layout), words=words)
+            check(tallies["words" if words else "text only"], score, answer, f"{seed}: {form} {rate} {layout}", words)
+    table(
+        "Random recordings, each symbol once and in order",
+        ("answers", "recordings", "hours", "symbols", "calls", "lost", "too many", "seams in doubt", "worst time off"),
+        [
+            (
+                name, str(tally.recordings), f"{tally.seconds / 3600:.1f}", str(tally.symbols), str(tally.calls), str(tally.lost),
+                str(tally.doubled), str(tally.flagged), f"{tally.worst * 1000:.0f} ms" if name == "words" else "-",
+            )
+            for name, tally in tallies.items()
+        ],
+    )  # fmt: skip
+    for each in (*tallies["words"].spoilt, *tallies["text only"].spoilt):
+        print(each)
+
+
+def random_score(chance: random.Random, seconds: float) -> Score:
+    """Phrases with pauses, now and then a long silence, now and then over a minute without any pause."""
+    symbol, gap = chance.uniform(0.12, 0.2), chance.uniform(0.03, 0.08)
+    parts: list[str | float] = []
+    now = 0.0
+    while now < seconds:
+        kind = chance.random()
+        if kind < 0.02:
+            size, rest = round(chance.uniform(62, 140) / (symbol + gap)), chance.uniform(0.4, 1)
+        else:
+            size, rest = chance.randint(3, 40), chance.uniform(5, 40) if kind > 0.98 else chance.uniform(0.15, 1.5)
+        parts += ["".join(chance.choices(tones.CHARACTERS, k=size)), rest]
+        now += size * (symbol + gap) + rest
+    return tones.compose(parts, symbol=symbol, gap=gap)
+
+
+def check(tally: Tally, score: Score, answer: Any, name: str, words: bool) -> None:
+    tally.recordings += 1
+    tally.seconds += score.duration
+    tally.symbols += len(score.symbols)
+    tally.calls += len(answer["segments"])
+    tally.flagged += sum(segment.get("suspect", False) for segment in answer["segments"])
+    expected = "".join(symbol.text for symbol in score.symbols)
+    if answer["text"] != expected:
+        lost, doubled = differences(expected, answer["text"])
+        tally.lost, tally.doubled = tally.lost + lost, tally.doubled + doubled
+        tally.spoilt.append(f"{name}: {lost} lost, {doubled} too many")
+    elif words:
+        heard = [word for segment in answer["segments"] for word in segment["words"]]
+        assert len(heard) == len(score.symbols), "words and text differ"
+        for word, symbol in zip(heard, score.symbols, strict=True):
+            tally.worst = max(tally.worst, abs(word["start"] - symbol.start), abs(word["end"] - symbol.end))
+
+
+def differences(expected: str, text: str) -> tuple[int, int]:
+    """Symbols lost, and symbols too many."""
+    steps = [step for step in difflib.SequenceMatcher(None, expected, text, autojunk=False).get_opcodes() if step[0] != "equal"]
+    return sum(last - first for _, first, last, _, _ in steps), sum(last - first for _, _, _, first, last in steps)
+
+
+def cost(recordings: int) -> None:
+    """Calls where somebody pauses every 15 s or so."""
+    rows = []
+    with fake() as running:
+        for seed in range(recordings):
+            chance = random.Random(1000 + seed)
+            parts: list[str | float] = []
+            for _ in range(round(chance.uniform(10, 30) * 4)):
+                size = round(chance.uniform(8, 22) / (tones.SYMBOL + tones.GAP))
+                parts += ["".join(chance.choices(tones.CHARACTERS, k=size)), chance.uniform(0.35, 1.2)]
+            score = tones.compose(parts)
+            answer = ask(running, tones.to_wav(score.render(8_000), 8_000), words=False)
+            fewest = math.ceil(score.duration / SEGMENT)
+            rows.append((score.duration, len(answer["segments"]), fewest, answer["text"] == score.text))
+    calls, fewest = sum(row[1] for row in rows), sum(row[2] for row in rows)
+    table(
+        "Calls where there is a pause every 8 to 22 s",
+        ("recordings", "hours", "calls", "ceil(seconds / 59)", "ratio", "worst", "texts exact"),
+        [
+            (
+                str(recordings), f"{sum(row[0] for row in rows) / 3600:.1f}", str(calls), str(fewest), f"{calls / fewest:.3f}",
+                f"{max(row[1] / row[2] for row in rows):.3f}", str(sum(row[3] for row in rows)),
+            )
+        ],
+    )  # fmt: skip
+
+
+def long_one(what: str, piece: bytes, *, repeats: int) -> None:
+    """A recording of `repeats` pieces: memory, processor time against bare decoding, time against the vendor's latency."""
+    warming = encoded(tones.dictation(75, seed=2), "mp3", "libmp3lame", 44_100, "stereo")
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "long"
+        file.write_bytes(piece * repeats)
+        bare = bare_seconds(file)
+        text = "".join(random.Random(1).choices(tones.CHARACTERS, k=200))
+        policy = f"{{long_audio: {{concurrency: {CONCURRENCY}, remember: {{enabled: false}}}}, limits: {{rate: null}}}}"
+        # The cloud answers from the samples' length alone: its own work is not to be in the way on a small machine.
+        with emulator("--latency", f"{LATENCY}s", "--answers", f"text:{text}") as cloud, sidecar(cloud.url, policy=policy) as running:
+            fresh = running.rss()
+            ask(running, warming, words=False)  # imports are done, decoders and connections are open
+            warm, before, decoder = running.rss(), running.cpu(), -decoders_cpu(running)
+            began = time.perf_counter()
+            with peak(running) as highest:
+                answer = ask(running, file, words=False)
+            wall, used = time.perf_counter() - began, running.cpu() - before
+            decoder += decoders_cpu(running)
+        bare = (bare + bare_seconds(file)) / 2  # before and after: what else the machine does hits both sides
+    calls = len(answer["segments"])
+    rounds = math.ceil(calls / CONCURRENCY) * LATENCY
+    hours, size = answer["duration"] / 3600, len(piece) * repeats / MIB
+    table(
+        f"{hours:.0f} h of {what}, {size:.0f} MiB, {calls} calls, {CONCURRENCY} at a time, {LATENCY} s each",
+        ("what", "measured", "against", "ratio"),
+        [
+            ("peak RSS, sidecar with decoder", mib(highest[0]), f"fresh {mib(fresh)}", f"+{mib(highest[0] - fresh)}"),
+            ("", "", f"after a first long one, decoder resting {mib(warm)}", f"+{mib(highest[0] - warm)}"),
+            ("processor time", f"{used:.2f} s", f"bare decode and resample {bare:.2f} s", f"{used / bare:.2f}"),
+            ("  of it the decoder", f"{decoder:.2f} s", "the same", f"{decoder / bare:.2f}"),
+            ("wall time", f"{wall:.2f} s", f"ceil(n / {CONCURRENCY}) * {LATENCY} s = {rounds:.1f} s", f"{wall / rounds:.2f}"),
+        ],
+    )
+
+
+def bare_seconds(file: Path) -> float:
+    """Processor seconds of PyAV's own decoding and resampling, in a process without anything else."""
+    return float(subprocess.run([sys.executable, "-c", BARE, str(file)], capture_output=True, check=True).stdout)
+
+
+def mib(count: int) -> str:
+    return f"{count / MIB:.0f} MiB"
+
+
+def decoders_cpu(running: Running) -> float:
+    """Seconds that the sidecar's decoders have used so far."""
+    return sum(sum(each.cpu_times()[:2]) for each in psutil.Process(running.process.pid).children())
+
+
+def five_minutes() -> bytes:
+    return encoded(tones.dictation(300, seed=1), "mp3", "libmp3lame", 44_100, "stereo", UNFRAMED)
+
+
+@contextmanager
+def peak(running: Running) -> Iterator[list[int]]:
+    """The highest RSS while the context lasts, looked at every 20 ms."""
+    highest, over = [0], threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.02):
+            highest[0] = max(highest[0], running.rss())
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield highest
+    finally:
+        over.set()
+        watcher.join()
+
+
+@contextmanager
+def fake() -> Iterator[Running]:
+    port, ops = free_port(), free_port()
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "asrproxy.yaml"
+        settings = {
+            "server": {"listen": [f"127.0.0.1:{port}"], "ops_listen": [f"127.0.0.1:{ops}"], "max_body": "1GiB"},
+            "providers": {"tones": {"type": "fake"}},
+            "log": {"level": "warning"},
+        }
+        file.write_text(json.dumps(settings))
+        with started([ASRPROXY, "serve", "-c", str(file)], f"http://127.0.0.1:{port}", "/readyz") as running:
+            yield running
+
+
+def ask(running: Running, body: bytes | Path, *, words: bool) -> Any:
+    where = urlsplit(running.url)
+    connection = http.client.HTTPConnection(str(where.hostname), where.port, timeout=1800)
+    with io.BytesIO(body) if isinstance(body, bytes) else body.open("rb") as content:
+        size = len(body) if isinstance(body, bytes) else body.stat().st_size
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        connection.request("POST", f"/v1/recognize?words={str(words).lower()}", content, headers)
+        answer = connection.getresponse()
+        said = answer.read()
+    connection.close()
+    if answer.status != 200:
+        raise SystemExit(f"{answer.status}: {said.decode()}")
+    return json.loads(said)
+
+
+def encoded(score: Score, container: str, codec: str, rate: int, layout: str, options: dict[str, str] | None = None) -> bytes:
+    out = io.BytesIO()
+    with av.open(out, "w", format=container, options=options or {}) as file:
+        stream: Any = file.add_stream(codec, rate=rate, layout=layout)
+        channels = len(av.AudioLayout(layout).channels)
+        mono = np.frombuffer(score.render(rate), "<i2")
+        step = rate * 10
+        for first in range(0, len(mono), step):
+            samples = np.ascontiguousarray(np.repeat(mono[first : first + step], channels).reshape(1, -1))
+            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout=layout)
+            frame.sample_rate, frame.pts = rate, first
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return out.getvalue()
+
+
+if __name__ == "__main__":
+    main()
