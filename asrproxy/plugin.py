@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from asrproxy.errors import (
     AsrError,
@@ -63,6 +63,7 @@ __all__ = [
     "CircuitOpen",
     "ConfigError",
     "Context",
+    "Credential",
     "DeadlineExceeded",
     "Event",
     "Fault",
@@ -91,6 +92,7 @@ __all__ = [
     "StreamEvent",
     "Throttled",
     "TokenRefreshed",
+    "TokenStore",
     "Traffic",
     "Trail",
     "Truncated",
@@ -116,16 +118,38 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Credential:
+    """A vendor's token. seconds: how long it still holds. expire_time: its end by the vendor's clock, Unix seconds."""
+
+    id: str = field(repr=False)
+    seconds: float
+    expire_time: float
+
+
+class TokenStore(Protocol):
+    """Where the sidecars of an account share one token."""
+
+    async def issue(self, account: str, make: Callable[[], Awaitable[Credential]], *, refused: str | None, within: float) -> Credential:
+        """A token of the account that holds and is not `refused` (an id); one sidecar calls `make`, the others get what it made.
+
+        account: tells accounts apart, no secret in it. within: seconds that `make` takes at most. Raises what `make` raises; it never
+        fails because the store does.
+        """
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """What the core gives a provider when it makes one.
 
     name: the configured name. announce: where to say what happened (never what was said or a secret). cache: a folder for what may
     be kept between runs (model weights).
+    tokens: where a token is shared with other sidecars, None: nowhere.
     """
 
     name: str
     announce: Observer = ignore
     cache: Path = field(default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asrproxy")
+    tokens: TokenStore | None = None
 
 
 class Trail:

@@ -7,8 +7,9 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from asrproxy.audio.decode import Decoders
 from asrproxy.config.models import DEFAULT_ROUTE, Configuration, ProviderEntry, RouteSettings, ServerSettings
@@ -19,6 +20,10 @@ from asrproxy.policy.stack import ProviderStack, RouteStack
 from asrproxy.recognizer import Recognizer, Route
 from asrproxy.remember import SegmentMemory
 
+if TYPE_CHECKING:
+    from asrproxy.fleet.fleet import Fleet
+    from asrproxy.fleet.rate import SharedRate
+
 START: Final = 20.0
 """Seconds that a provider's `start` may take before it counts as failed; slow loading belongs into the provider's own task."""
 CLOSE: Final = 5.0
@@ -27,18 +32,21 @@ ProviderFactory = Callable[[str], type[Provider]]
 
 
 class Opened:
-    """A started provider with its policy, held by as many generations as use it unchanged."""
+    """A started provider with its policy, held by as many generations as use it unchanged. let_go: gives back what was taken for it."""
 
-    def __init__(self, entry: ProviderEntry, provider: Provider, stack: ProviderStack) -> None:
+    def __init__(self, entry: ProviderEntry, provider: Provider, stack: ProviderStack, let_go: Callable[[], None] | None = None) -> None:
         self.entry = entry
         self.provider = provider
         self.stack = stack
         self.holders = 0
+        self._let_go = let_go
 
     async def release(self) -> None:
         """One holder less; the last one closes it."""
         self.holders -= 1
         if self.holders == 0:
+            if self._let_go is not None:
+                self._let_go()
             try:
                 async with asyncio.timeout(CLOSE):
                     await self.stack.aclose()
@@ -84,6 +92,8 @@ class Runtime:
         self._retired: set[Generation] = set()
         self._retiring: set[asyncio.Task[None]] = set()
         self._current: Generation
+        self.fleet: Fleet | None = None
+        """What is shared with the other sidecars of the account, where `shared` is set."""
         audio = configuration.server.audio
         self.decoders = Decoders(
             decoder=audio.decoder, workers=audio.workers, idle=audio.idle, timeout=audio.timeout, memory=audio.memory, announce=observer
@@ -92,6 +102,10 @@ class Runtime:
     async def __aenter__(self) -> Self:
         self._stack.push_async_callback(self.decoders.aclose)
         try:
+            if self._first.shared is not None:
+                from asrproxy.fleet.fleet import Fleet
+
+                self.fleet = await self._stack.enter_async_context(Fleet(self._first.shared, announce=self.announce))
             self._current = await self._open(1, self._first, {})
         except BaseException:
             await self._stack.aclose()
@@ -131,6 +145,8 @@ class Runtime:
         for key in ("listen", "ops_listen", "audio", "uvloop"):
             if getattr(configuration.server, key) != getattr(self.server, key):
                 raise ConfigError(f"server.{key} changed: that needs a restart")
+        if configuration.shared != self._first.shared:
+            raise ConfigError("shared changed: that needs a restart")
         new = await self._open(old.number + 1, configuration, old.opened)
         self._current = new
         self._take(configuration.server)
@@ -206,11 +222,20 @@ class Runtime:
         except BaseException:
             await provider.aclose()
             raise
-        stack = ProviderStack(name, provider, entry.policy, observer=self.announce, convert=self.decoders.convert, random=random.Random())
-        return Opened(entry, provider, stack)
+        rate = self._shared_rate(name, entry)
+        stack = ProviderStack(
+            name, provider, entry.policy, observer=self.announce, convert=self.decoders.convert, random=random.Random(), rate=rate
+        )
+        return Opened(entry, provider, stack, None if self.fleet is None or rate is None else partial(self.fleet.drop, rate))
+
+    def _shared_rate(self, name: str, entry: ProviderEntry) -> SharedRate | None:
+        limits = entry.policy.limits
+        return None if self.fleet is None or limits.rate is None else self.fleet.rate(name, rate=limits.rate, burst=limits.burst)
 
     def _made(self, name: str, type_name: str, settings: ProviderSettings) -> Provider:
-        return self._provider_type(type_name)(settings, Host(name=name, announce=self.announce))
+        return self._provider_type(type_name)(
+            settings, Host(name=name, announce=self.announce, tokens=self.fleet.tokens if self.fleet is not None else None)
+        )
 
     def _route(self, name: str, settings: RouteSettings, opened: Mapping[str, Opened]) -> Route:
         members = [opened[each] for each in settings.providers]

@@ -12,7 +12,7 @@ from typing import Final
 from asrproxy.config.models import HedgeSettings, LimitSettings, PolicySettings
 from asrproxy.plugin import AudioFormat, Call, Capabilities, Context, Health, Observer, Options, Provider, Utterance
 from asrproxy.policy.adaptive import CEILING, GradientLimit
-from asrproxy.policy.admission import Admission
+from asrproxy.policy.admission import Admission, Rated
 from asrproxy.policy.budget import Budget
 from asrproxy.policy.circuit import Circuit
 from asrproxy.policy.concurrency import Concurrency, FixedLimit, Limit
@@ -33,7 +33,7 @@ class ProviderStack:
     """A provider with its policy.
 
     provider: started, or about to be; it stays its owner's to close. convert: takes an utterance to another format. sleep: waits for
-    seconds. All time is the running loop's.
+    seconds. rate: takes the place of the policy's own, for one that is shared; its owner's to close. All time is the running loop's.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class ProviderStack:
         convert: Callable[[Utterance, AudioFormat], Awaitable[Utterance]],
         random: Random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rate: Rated | None = None,
     ) -> None:
         self.name: Final = name
         self.capabilities: Final = provider.capabilities
@@ -54,7 +55,7 @@ class ProviderStack:
         self._circuit = circuit = Circuit(name=name, settings=policy.circuit, observer=observer)
         self._budget = Budget(share=policy.retries.budget, reserve=RETRY_RESERVE)
         limits = policy.limits
-        self._rate = Rate(rate=limits.rate or math.inf, burst=limits.burst)
+        self._rate: Rated = rate or Rate(rate=limits.rate or math.inf, burst=limits.burst)
         self._concurrency = Concurrency(_limit(name, limits, provider.capabilities.concurrency, observer))
         self._admission = Admission(provider=name, settings=limits, rate=self._rate, concurrency=self._concurrency, observer=observer)
         retry = Retry(

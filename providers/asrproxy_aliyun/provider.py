@@ -28,6 +28,7 @@ from asrproxy_aliyun.pool import Pool
 from asrproxy_aliyun.rest import Rest
 from asrproxy_aliyun.sdk import Sdk
 from asrproxy_aliyun.settings import AliyunSettings
+from asrproxy_aliyun.shared_token import SharedToken
 from asrproxy_aliyun.status import TokenRefused
 from asrproxy_aliyun.token import GivenToken, TokenLease, TokenSource
 from asrproxy_aliyun.truncation import check
@@ -90,13 +91,18 @@ class AliyunProvider(Provider):
         if settings.access_key_id is None or settings.access_key_secret is None:
             raise ConfigError(f"provider {self.host.name!r}: access_key_id and access_key_secret are needed")
         security = settings.security_token.get_secret_value() if settings.security_token is not None else None
-        return CreateToken(
+        key_id = settings.access_key_id.get_secret_value()
+        source = CreateToken(
             settings.token_service,
             region=settings.token_region,
-            credentials=Credentials(settings.access_key_id.get_secret_value(), settings.access_key_secret.get_secret_value(), security),
+            credentials=Credentials(key_id, settings.access_key_secret.get_secret_value(), security),
             timeout=settings.token_timeout,
             ca_file=str(settings.ca_file) if settings.ca_file is not None else None,
         )
+        if self.host.tokens is None:
+            return source
+        account = f"aliyun {settings.token_service} {key_id}"
+        return SharedToken(source, self.host.tokens, account=account, within=settings.token_timeout)
 
     async def start(self) -> None:
         """Opens the sessions, warms connections and gets the first token, the last two in tasks. Raises ConfigError."""

@@ -1,0 +1,130 @@
+"""What the sidecars of an account share through Redis, opened."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final, Self
+
+from asrproxy.config.models import SharedSettings
+from asrproxy.fleet.rate import ABSENT, ASK, HORIZON, LEAVE, SharedRate
+from asrproxy.fleet.redis import Away, Scripts
+from asrproxy.fleet.seal import Clear, Seal, Sealed
+from asrproxy.fleet.token import SharedTokens
+from asrproxy.plugin import Noted, Observer, TokenStore, ignore
+
+
+class Fleet:
+    """An async context manager. Redis need not be there, now or later: what is shared then goes on with this sidecar's share.
+
+    One task asks Redis for all rates; no call waits for it longer than `shared.timeout`. Raises ConfigError when entered: a package is
+    missing, or `shared.redis` is no address.
+    """
+
+    def __init__(self, settings: SharedSettings, *, announce: Observer = ignore) -> None:
+        self._settings: Final = settings
+        self._announce: Final = announce
+        self._owner: Final = secrets.token_hex(8)
+        self._rates: list[SharedRate] = []
+        self._wake = asyncio.Event()
+        self._scripts: Scripts
+        self._task: asyncio.Task[None] | None = None
+        self.tokens: TokenStore
+        self.away = False
+        """Whether the last try found Redis away."""
+
+    async def __aenter__(self) -> Self:
+        settings = self._settings
+        secret = settings.secret.get_secret_value() if settings.secret is not None else None
+        seal: Seal = Clear() if secret is None else await asyncio.to_thread(Sealed, secret)
+        self._scripts = Scripts(settings.redis.get_secret_value(), timeout=settings.timeout)
+        self.tokens = SharedTokens(self._scripts, prefix=settings.prefix, seal=seal)
+        self._task = asyncio.create_task(self._keep(), name="fleet")
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Ends the task and tells the others that there is one sidecar less. May be called twice."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        self._task = None
+        if not self.away:
+            await asyncio.gather(*(self._leave(each.name) for each in self._rates))
+        self._rates.clear()
+        await self._scripts.aclose()
+
+    def rate(self, name: str, *, rate: float, burst: int) -> SharedRate:
+        """A part in the rate of that name; every sidecar of the fleet gives the same `rate` and `burst`. `drop` ends it."""
+        shared = SharedRate(name, rate=rate, burst=burst, nudge=self._wake.set)
+        if self.away:
+            shared.lost(asyncio.get_running_loop().time(), jitter=random.random())
+        self._rates.append(shared)
+        self._wake.set()
+        return shared
+
+    def drop(self, rate: SharedRate) -> None:
+        """The rate is not used any more."""
+        if rate in self._rates:
+            self._rates.remove(rate)
+
+    def status(self) -> Mapping[str, object]:
+        """JSON values, no secrets."""
+        return {
+            "redis": "away" if self.away else "here",
+            "rates": {each.name: {"sidecars": each.sidecars, "local": each.local} for each in self._rates},
+        }
+
+    async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._wake.clear()
+            now = loop.time()
+            trips = {each: each.next_trip(now) for each in self._rates}
+            if due := [rate for rate, when in trips.items() if when <= now]:
+                await asyncio.gather(*(self._ask(each) for each in due))
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(min(trips.values(), default=None)):
+                    await self._wake.wait()
+
+    async def _ask(self, rate: SharedRate) -> None:
+        loop = asyncio.get_running_loop()
+        ask = rate.ask(loop.time())
+        try:
+            answer = await self._scripts.run(
+                ASK, self._keys(rate.name), self._owner, rate.spacing * 1e6, HORIZON * 1e6, ABSENT * 1e6, ask.wanted, ask.least
+            )
+            count, delay, sidecars = (int(each) for each in answer)
+        except Away as error:
+            self._lost(rate, str(error))
+        except (TypeError, ValueError):
+            self._lost(rate, "not an answer of the script")
+        else:
+            rate.granted(loop.time(), count=count, delay=delay / 1e6, sidecars=sidecars)
+            if self.away:
+                self.away = False
+                self._announce(Noted("info", "redis is back: the limits are shared again", {"sidecars": sidecars}))
+
+    def _lost(self, rate: SharedRate, reason: str) -> None:
+        rate.lost(asyncio.get_running_loop().time(), jitter=random.random())
+        if not self.away:
+            self.away = True
+            details: dict[str, object] = {"reason": reason, "sidecars": rate.sidecars}
+            self._announce(Noted("warning", "redis is away: on with this sidecar's share of the limits", details))
+
+    async def _leave(self, name: str) -> None:
+        with suppress(Away):
+            await self._scripts.run(LEAVE, self._keys(name)[1:], self._owner)
+
+    def _keys(self, name: str) -> list[str]:
+        # The braces keep both on one node of a Redis cluster.
+        base = f"{self._settings.prefix}:rate:{{{name}}}"
+        return [base, f"{base}:sidecars"]

@@ -1,0 +1,59 @@
+"""Redis as the fleet uses it: one script at a time, answered in time or not there."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any, Self
+
+from asrproxy.errors import ConfigError
+
+
+class Away(Exception):
+    """Redis cannot be used now: not reached, too slow, full, starting or refusing. The fleet goes on without it."""
+
+
+class Scripts:
+    """Runs Lua scripts in Redis.
+
+    timeout: seconds for everything, connecting too. Nothing is repeated here: the caller knows what to do without Redis.
+    Raises ConfigError when made: no redis package, or not an address.
+    """
+
+    def __init__(self, url: str, *, timeout: float) -> None:
+        try:
+            from redis.asyncio import Redis
+            from redis.asyncio.retry import Retry
+            from redis.backoff import NoBackoff
+            from redis.exceptions import RedisError
+        except ImportError as error:
+            raise ConfigError("shared.redis needs the redis package: pip install 'asrproxy[redis]'") from error
+        self._timeout = timeout
+        self._failures = (RedisError, OSError, TimeoutError)
+        try:
+            self._client: Any = Redis.from_url(
+                url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0), max_connections=8, protocol=2
+            )
+        except ValueError:
+            # Its own text may show the address, and that a password.
+            raise ConfigError("shared.redis: expected redis://HOST:PORT/DB, rediss://… or unix:///PATH") from None
+
+    async def run(self, script: str, keys: list[str], *arguments: str | bytes | int | float) -> Any:
+        """What the script returns. Raises Away."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                # The text itself and not its digest: a restarted Redis knows no digests, and the text is a few hundred bytes.
+                return await self._client.execute_command("EVAL", script, len(keys), *keys, *arguments)
+        except self._failures as error:
+            raise Away(type(error).__name__) from error
+
+    async def aclose(self) -> None:
+        with suppress(*self._failures):
+            async with asyncio.timeout(self._timeout):
+                await self._client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()

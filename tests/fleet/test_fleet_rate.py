@@ -1,0 +1,156 @@
+"""The sidecars of an account keep one rate between them, and go on without Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asrproxy.fleet.rate import SharedRate
+from tests.fleet.serving import Server, Sidecar, Taking, most_over, permits
+
+RATE, BURST, TIMEOUT = 300.0, 6, 0.25
+LATE = RATE * TIMEOUT
+"""Permits by which an answer that took the whole of `shared.timeout` can be misplaced."""
+
+
+@pytest.fixture
+async def three(redis: Server) -> AsyncIterator[list[Sidecar]]:
+    async with AsyncExitStack() as stack:
+        sidecars = [await stack.enter_async_context(Sidecar(redis.url)) for _ in range(3)]
+        for each in sidecars:
+            await each.counts(3)
+        yield sidecars
+
+
+async def test_three_sidecars_keep_one_rate(three: list[Sidecar]) -> None:
+    moments = await permits(three, 450)
+    assert most_over(moments, rate=RATE) <= BURST + LATE
+    assert not any(each.rate.local for each in three)
+
+
+async def test_one_busy_sidecar_has_the_whole_rate(three: list[Sidecar]) -> None:
+    busy = three[0]
+    moments = await permits([busy], 450)
+    # Its own share would take 4.5 s; far enough from the 1.5 s of the whole rate to hold on a busy machine.
+    assert moments[-1] - moments[0] < 4.4
+    assert most_over(moments, rate=RATE) <= BURST + LATE
+
+
+async def test_after_quiet_a_permit_is_in_hand(three: list[Sidecar], redis: Server) -> None:
+    sidecar = three[0]
+    for _ in range(5):
+        await sidecar.permit()
+    # The hand is filled again without being asked for.
+    while sidecar.rate.wait(asyncio.get_running_loop().time()):
+        await asyncio.sleep(0.001)
+    redis.freeze()
+    assert sidecar.rate.wait(asyncio.get_running_loop().time()) == 0.0
+    redis.thaw()
+
+
+async def test_redis_sees_few_round_trips_for_many_calls(redis: Server) -> None:
+    async with Sidecar(redis.url, rate=2000.0, burst=20) as sidecar:
+        await permits([sidecar], 100)
+        before = await _scripts(redis)
+        await permits([sidecar], 2000)
+        assert await _scripts(redis) - before < 400
+
+
+@pytest.mark.parametrize("trouble", ["frozen", "stopped", "full"])
+async def test_without_redis_each_goes_on_with_its_share_and_comes_back(three: list[Sidecar], redis: Server, trouble: str) -> None:
+    taking = Taking()
+    task = asyncio.create_task(taking.until(three, math.inf))
+    match trouble:
+        case "frozen":
+            redis.freeze()
+        case "stopped":
+            await redis.stop()
+        case "full":
+            await redis.command("CONFIG", "SET", "maxmemory", "1")
+    for each in three:
+        await each.noted("redis is away")
+    moments = await taking.next(300)
+    assert most_over(moments, rate=RATE) <= BURST + LATE
+    assert all(each.rate.local and each.rate.interval == pytest.approx(3 / RATE) for each in three)
+    match trouble:
+        case "frozen":
+            redis.thaw()
+        case "stopped":
+            await redis.start()
+        case "full":
+            await redis.command("CONFIG", "SET", "maxmemory", "0")
+    for each in three:
+        await each.noted("redis is back")
+    while not all(each.rate.sidecars == 3 for each in three):  # a Redis that was stopped has forgotten them
+        await taking.next(1)
+    assert most_over(await taking.next(300), rate=RATE) <= BURST + LATE
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_sidecar_that_starts_without_redis_serves(redis: Server) -> None:
+    await redis.stop()
+    async with Sidecar(redis.url) as sidecar:
+        await sidecar.permit()
+        await sidecar.noted("redis is away")
+        await sidecar.permit()
+        await redis.start()
+        await sidecar.noted("redis is back")
+
+
+async def test_who_leaves_is_not_counted(redis: Server) -> None:
+    async with Sidecar(redis.url) as one:
+        async with Sidecar(redis.url):
+            await one.counts(2)
+        await one.counts(1)
+
+
+async def test_a_permit_that_was_given_back_is_there(redis: Server) -> None:
+    async with Sidecar(redis.url, rate=1.0, burst=1) as sidecar:
+        await sidecar.permit()
+        sidecar.rate.give_back()
+        assert sidecar.rate.wait(asyncio.get_running_loop().time()) == 0.0
+
+
+async def test_a_moment_left_behind_by_a_clock_that_was_set_back_is_forgotten(redis: Server) -> None:
+    await redis.command("SET", "asrproxy:rate:{aliyun}", 10**16)
+    async with Sidecar(redis.url) as sidecar:
+        await permits([sidecar], 50)
+
+
+@given(
+    rate=st.floats(0.5, 1000),
+    burst=st.integers(1, 50),
+    sidecars=st.integers(1, 100),
+    steps=st.lists(st.floats(0, 0.5), min_size=1, max_size=60),
+)
+def test_the_local_share_is_never_exceeded(rate: float, burst: int, sidecars: int, steps: list[float]) -> None:
+    shared = SharedRate("aliyun", rate=rate, burst=burst, nudge=lambda: None)
+    shared.granted(0.0, count=0, delay=0.0, sidecars=sidecars)
+    shared.lost(0.0, jitter=0.5)
+    now, moments = 0.0, []
+    for step in steps:
+        now += step
+        while not shared.wait(now):
+            shared.take(now)
+            moments.append(now)
+    own = rate / sidecars
+    if moments:
+        # A millisecond of slack may round up, once each stretch.
+        assert most_over(moments, rate=own) <= max(1, burst // sidecars) + 1 + 0.002 * own
+    # Nor is it less: whoever waits gets one, when it was said.
+    assert not shared.wait(now + shared.wait(now))
+
+
+async def _scripts(redis: Server) -> int:
+    for line in (await redis.command("INFO", "commandstats")).split(b"\r\n"):
+        if line.startswith(b"cmdstat_eval:calls="):
+            return int(line.split(b"=")[1].split(b",")[0])
+    return 0
