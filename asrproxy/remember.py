@@ -78,8 +78,8 @@ def _digest(asked: bytes, pcm: bytes | memoryview) -> str:
 
 
 def _packed(recognition: Recognition) -> bytes:
-    """A minute's timed words are 60 KB as objects and 2 KB like this."""
-    words = None if recognition.words is None else [(word.text, word.start, word.end) for word in recognition.words]
+    """Some 3 KB of a minute's timed words, a tenth of what they take as objects; times to the millisecond, as answers have them."""
+    words = None if recognition.words is None else [(word.text, round(word.start, 3), round(word.end, 3)) for word in recognition.words]
     kept = {"text": recognition.text, "words": words, "language": recognition.language, "provider": recognition.provider}
     return zlib.compress(json.dumps(kept, ensure_ascii=False).encode(), 1)
 

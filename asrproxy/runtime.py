@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 from asrproxy.audio.decode import Decoders
 from asrproxy.config.models import DEFAULT_ROUTE, Configuration, ProviderEntry, RouteSettings, ServerSettings
 from asrproxy.errors import ConfigError
-from asrproxy.events import ConfigReloaded, Observer
+from asrproxy.events import CircuitChanged, ConfigReloaded, Event, Observer
 from asrproxy.plugin import Host, Provider, ProviderSettings
 from asrproxy.policy.stack import ProviderStack, RouteStack
 from asrproxy.recognizer import Recognizer, Route
@@ -223,14 +223,27 @@ class Runtime:
             await provider.aclose()
             raise
         rate = self._shared_rate(name, entry)
+        observer = self.announce if rate is None else self._warning_others(name, entry, rate)
         stack = ProviderStack(
-            name, provider, entry.policy, observer=self.announce, convert=self.decoders.convert, random=random.Random(), rate=rate
+            name, provider, entry.policy, observer=observer, convert=self.decoders.convert, random=random.Random(), rate=rate
         )
+        if rate is not None:
+            rate.warned = stack.warn
         return Opened(entry, provider, stack, None if self.fleet is None or rate is None else partial(self.fleet.drop, rate))
 
     def _shared_rate(self, name: str, entry: ProviderEntry) -> SharedRate | None:
         limits = entry.policy.limits
         return None if self.fleet is None or limits.rate is None else self.fleet.rate(name, rate=limits.rate, burst=limits.burst)
+
+    def _warning_others(self, name: str, entry: ProviderEntry, rate: SharedRate) -> Observer:
+        """Announces, and tells the fleet when this provider's circuit opens."""
+
+        def announce(event: Event) -> None:
+            self.announce(event)
+            if isinstance(event, CircuitChanged) and event.name == name and event.after == "open":
+                rate.opened(entry.policy.circuit.reset)
+
+        return announce
 
     def _made(self, name: str, type_name: str, settings: ProviderSettings) -> Provider:
         return self._provider_type(type_name)(

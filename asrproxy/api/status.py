@@ -36,6 +36,7 @@ def status_body(runtime: Runtime) -> dict[str, Any]:
         },
         "providers": {name: _provider(opened) for name, opened in generation.opened.items()},
         "decoders": runtime.decoders.status(),
+        "fleet": runtime.fleet.status() if runtime.fleet is not None else None,
     }
 
 

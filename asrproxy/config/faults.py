@@ -121,7 +121,8 @@ def _placed(error: ErrorDetails, value: Value, model: type[BaseModel]) -> Fault:
     kind, cause = error["type"], error.get("ctx", {}).get("error")
     path, here = _path(error["loc"], value, keep_last=kind == "missing")
     if isinstance(cause, Misplaced):
-        return Fault((*path, *cause.at), str(cause), quotes=True)
+        below, _ = _path(cause.at, here, keep_last=isinstance(here, dict))
+        return Fault((*path, *below), str(cause), quotes=True)
     if kind == "extra_forbidden":
         return Fault(path, _unknown(str(path[-1]) if path else "", _known(model, path[:-1])))
     if kind in ("value_error", "assertion_error"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import secrets
 from collections.abc import Mapping
@@ -100,15 +101,23 @@ class Fleet:
         ask = rate.ask(loop.time())
         try:
             answer = await self._scripts.run(
-                ASK, self._keys(rate.name), self._owner, rate.spacing * 1e6, HORIZON * 1e6, ABSENT * 1e6, ask.wanted, ask.least
+                ASK,
+                self._keys(rate.name),
+                self._owner,
+                rate.spacing * 1e6,
+                HORIZON * 1e6,
+                ABSENT * 1e6,
+                ask.wanted,
+                ask.least,
+                math.ceil(ask.opened * 1000),
             )
-            count, delay, sidecars = (int(each) for each in answer)
+            count, delay, sidecars, warning = (int(each) for each in answer)
         except Away as error:
             self._lost(rate, str(error))
         except (TypeError, ValueError):
             self._lost(rate, "not an answer of the script")
         else:
-            rate.granted(loop.time(), count=count, delay=delay / 1e6, sidecars=sidecars)
+            rate.granted(loop.time(), count=count, delay=delay / 1e6, sidecars=sidecars, warning=warning / 1e3)
             if self.away:
                 self.away = False
                 self._announce(Noted("info", "redis is back: the limits are shared again", {"sidecars": sidecars}))
@@ -122,9 +131,9 @@ class Fleet:
 
     async def _leave(self, name: str) -> None:
         with suppress(Away):
-            await self._scripts.run(LEAVE, self._keys(name)[1:], self._owner)
+            await self._scripts.run(LEAVE, self._keys(name)[1:2], self._owner)
 
     def _keys(self, name: str) -> list[str]:
-        # The braces keep both on one node of a Redis cluster.
+        # The braces keep all three on one node of a Redis cluster.
         base = f"{self._settings.prefix}:rate:{{{name}}}"
-        return [base, f"{base}:sidecars"]
+        return [base, f"{base}:sidecars", f"{base}:open"]

@@ -35,9 +35,15 @@ if granted > 0 then
   local after = math.ceil(free + granted * interval)
   redis.call('SET', KEYS[1], string.format('%.0f', after), 'PX', math.ceil((after - now) / 1000) + 60000)
 end
-return {granted, math.ceil(free - now), sidecars}
+local warning = 0
+if ARGV[7] ~= '0' then
+  redis.call('SET', KEYS[3], owner, 'PX', ARGV[7])
+elseif (redis.call('GET', KEYS[3]) or owner) ~= owner then
+  warning = redis.call('PTTL', KEYS[3])
+end
+return {granted, math.ceil(free - now), sidecars, warning}
 """
-"""GCRA on Redis' own clock, in microseconds. KEYS: the first free moment; the sidecars by their last sign of life.
+"""GCRA on Redis' own clock, in microseconds. KEYS: the first free moment; the sidecars by their last sign of life; whose circuit is open.
 
 Grants a run of moments, one an interval, up to the horizon, and at least `least`: those who find the horizon taken queue up in the order in
 which they came. A moment further off than any queue can be is a clock that was set back, and is forgotten.
@@ -47,10 +53,13 @@ LEAVE: Final = "return redis.call('ZREM', KEYS[1], ARGV[1])"
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What the next round trip asks for. least: permits to be granted even if none is free soon."""
+    """What the next round trip asks for. least: permits to be granted even if none is free soon. opened: seconds for which the others are
+    to be warned of this vendor, 0: they are not.
+    """
 
     wanted: int
     least: int
+    opened: float = 0.0
 
 
 class SharedRate:
@@ -85,6 +94,9 @@ class SharedRate:
         self._retry_at = -math.inf
         self._failures = 0
         self._trip = 0.002
+        self._opened = 0.0
+        self.warned: Callable[[float], None] = _unheard
+        """Called when another sidecar's circuit has opened, with the seconds that this holds."""
 
     def wait(self, now: float) -> float:
         """Seconds until there is a permit, or until it is worth asking again; 0: now."""
@@ -107,13 +119,18 @@ class SharedRate:
         self._ready = min(self._ready + 1, self._room)
         self._taken -= 1
 
+    def opened(self, seconds: float) -> None:
+        """This sidecar's circuit has opened: the others are warned with the next round trip. A hint: it is lost if that one is."""
+        self._opened = seconds
+        self._wake()
+
     def next_trip(self, now: float) -> float:
         """When Redis should be asked."""
         self._nudged = False
         if self.local:
             return self._retry_at
         self._ripen(now)
-        if not self._ready and not self._due:
+        if self._opened or (not self._ready and not self._due):
             return now
         return self._asked + (HORIZON / 2 if self._wanted(now) else BEAT)
 
@@ -125,10 +142,15 @@ class SharedRate:
         self._taken = 0
         self._asked = now
         wanted = self._wanted(now)
-        return Ask(wanted, int(wanted > 0 and not self._ready and not self._due))
+        opened, self._opened = self._opened, 0.0
+        return Ask(wanted, int(wanted > 0 and not self._ready and not self._due), opened)
 
-    def granted(self, now: float, *, count: int, delay: float, sidecars: int) -> None:
-        """Redis answered: `count` permits, the first `delay` seconds from now, among so many sidecars."""
+    def granted(self, now: float, *, count: int, delay: float, sidecars: int, warning: float = 0.0) -> None:
+        """Redis answered: `count` permits, the first `delay` seconds from now, among so many sidecars; another one's circuit is open for
+        `warning` seconds more.
+        """
+        if warning > 0:
+            self.warned(warning)
         self.local = False
         self._failures = 0
         self.interval = self.spacing
@@ -176,3 +198,7 @@ class SharedRate:
         if not self._nudged and not self.local:
             self._nudged = True
             self._nudge()
+
+
+def _unheard(seconds: float) -> None:
+    return None

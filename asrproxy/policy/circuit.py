@@ -63,6 +63,7 @@ class Circuit:
         self._free_trials = 0
         self._reset_at = float("-inf")
         self._recent: deque[tuple[float, bool]] = deque(maxlen=RECENT)
+        self._warned_until = float("-inf")
 
     def __call__(self, call: Call) -> Call:
         async def guarded(utterance: Utterance, context: Context) -> Recognition:
@@ -97,6 +98,10 @@ class Circuit:
             self._left(epoch, _said(error))
             raise
         self._left(epoch, _Said.ANSWERED)
+
+    def warn(self, seconds: float) -> None:
+        """Another sidecar's circuit to this vendor has opened: for so long, one failure of our own is enough."""
+        self._warned_until = asyncio.get_running_loop().time() + seconds
 
     @property
     def state(self) -> str:
@@ -153,9 +158,16 @@ class Circuit:
                 self._recent.append((now, True))
                 self._reset_at = now + self._settings.reset
                 # closed => open at the end of a long enough run; half-open => open.
-                self._breaker.fail_max = self._settings.failures if self._mostly_failing(now) else sys.maxsize
-                with contextlib.suppress(_Failure):
-                    self._breaker.call(_fail)
+                if now < self._warned_until:
+                    self._breaker.fail_max = 1
+                else:
+                    self._breaker.fail_max = self._settings.failures if self._mostly_failing(now) else sys.maxsize
+                failure = _Failure()
+                try:
+                    self._breaker.call(_fail, failure)
+                except _Failure:
+                    # pybreaker's frames and this object hold each other, and through its context the caller's error with its audio.
+                    failure.__context__ = failure.__traceback__ = None
 
     def _mostly_failing(self, now: float) -> bool:
         recent = [failed for ended, failed in self._recent if now - ended < MEMORY]
@@ -201,12 +213,12 @@ def _said(error: BaseException) -> _Said:
 
 
 class _Failure(Exception):
-    """What pybreaker is shown in place of the vendor's error, whose traceback is the caller's."""
+    """What pybreaker is shown in place of the vendor's error."""
 
 
 def _succeed() -> None:
     return None
 
 
-def _fail() -> NoReturn:
-    raise _Failure
+def _fail(failure: _Failure) -> NoReturn:
+    raise failure

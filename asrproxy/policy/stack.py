@@ -108,6 +108,10 @@ class ProviderStack:
             "retry_budget": {"left": round(self._budget.left(now), 1)},
         }
 
+    def warn(self, seconds: float) -> None:
+        """Another sidecar has found this vendor failing: for so long, the first failure here opens the circuit."""
+        self._circuit.warn(seconds)
+
     async def aclose(self) -> None:
         """Ends what it set going. The provider is its owner's."""
         self._admission.close()

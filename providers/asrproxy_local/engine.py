@@ -46,7 +46,7 @@ class Engine:
         self._settled = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
         self._resting: asyncio.TimerHandle | None = None
-        self._calls = 0
+        self.calls = 0
         self._open = False
         self.failure: str | None = None
         self.started = 0
@@ -74,7 +74,7 @@ class Engine:
 
     async def recognize(self, order: Order, pcm: bytes | memoryview) -> Heard:
         """Raises NotLoaded, Crashed."""
-        self._calls += 1
+        self.calls += 1
         if self._resting is not None:
             self._resting.cancel()
             self._resting = None
@@ -85,7 +85,7 @@ class Engine:
                     with suppress(Replaced):
                         return await process.recognize(order, pcm)
         finally:
-            self._calls -= 1
+            self.calls -= 1
             self._rest_later()
 
     async def aclose(self) -> None:
@@ -153,7 +153,7 @@ class Engine:
         return process
 
     def _rest_later(self) -> None:
-        if self._open and self._idle and not self._calls and self._process is not None and self._resting is None:
+        if self._open and self._idle and not self.calls and self._process is not None and self._resting is None:
             self._resting = asyncio.get_running_loop().call_later(self._idle, self._rest)
 
     def _rest(self) -> None:

@@ -88,6 +88,7 @@ class LocalProvider(Provider):
             "engine": self._settings.engine,
             "state": str(self._engine.state),
             "pid": self._engine.pid,
+            "calls": self._engine.calls,
             "processes_started": self._engine.started,
             "load_seconds": self._engine.load_seconds,
             "concurrency": self._settings.at_once(),

@@ -71,7 +71,7 @@ class LocalSettings(ProviderSettings):
                 concurrency=self.at_once(),
             )
         return Capabilities(
-            longest=120.0,
+            longest=60.0,
             formats=formats,
             languages=frozenset({"en"}) if self.model.endswith(".en") and self.folder is None else None,
             options=frozenset({"words", "punctuation", "prompt", "temperature"}),

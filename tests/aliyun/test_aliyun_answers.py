@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import WSMsgType, web
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asrproxy.plugin import AudioFormat, Garbled, Options, ProviderError, Recognition, Throttled, Utterance, Word
@@ -45,6 +45,7 @@ def test_a_200_that_is_no_answer_is_garbled(body: object) -> None:
             recognition_of(_answer(body))
 
 
+@settings(deadline=None)
 @given(
     st.integers(100, 599),
     st.binary(max_size=40) | st.dictionaries(st.sampled_from(["status", "result", "task_id"]), st.text() | st.integers()),

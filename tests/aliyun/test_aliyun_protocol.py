@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asrproxy.plugin import Garbled, ProviderError, Unavailable, Word
@@ -70,18 +70,20 @@ def test_a_failure_that_names_no_task_is_ours() -> None:
 
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
-JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=4), inner), max_leaves=6)
 NAMES = st.sampled_from(
     ["TranscriptionStarted", "SentenceBegin", "SentenceEnd", "TranscriptionResultChanged", "TranscriptionCompleted", "TaskFailed", "New"]
 )
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30) | JSON.map(json.dumps))
 def test_anything_that_is_no_event_is_garbled(frame: str) -> None:
     with pytest.raises(Garbled):
         _transcriber().feed(frame)
 
 
+@settings(deadline=None)
 @given(NAMES, st.dictionaries(st.sampled_from(["index", "time", "begin_time", "result", "words"]), JSON), JSON)
 def test_no_payload_breaks_the_flow(name: str, payload: dict[str, Any], status: Any) -> None:
     task = _transcriber()
@@ -92,6 +94,7 @@ def test_no_payload_breaks_the_flow(name: str, payload: dict[str, Any], status: 
             assert task.state is State.ENDED
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e4), st.lists(st.tuples(st.floats(0.01, 60), st.floats(0.01, 1))), st.floats(0, 1))
 def test_times_of_the_stream_are_found_again(start: float, pieces: list[tuple[float, float]], share: float) -> None:
     """Each piece of audio is followed by a filled silence; a moment within a piece is mapped to where the caller had it."""
@@ -112,6 +115,7 @@ async def _from(pieces: list[bytes]) -> AsyncIterator[bytes]:
         yield piece
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=50), max_size=30), st.lists(st.tuples(st.integers(2, 40), st.floats(0, 1)), max_size=12))
 def test_what_was_not_settled_is_given_again_and_nothing_else(pieces: list[bytes], tasks: list[tuple[int, float]]) -> None:
     """Each task takes some pieces and settles up to a share of what it was given; then the next begins from there."""

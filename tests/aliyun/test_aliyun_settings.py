@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from asrproxy.plugin import ConfigError, Host
 from asrproxy_aliyun.provider import AliyunProvider, capabilities_of
 from asrproxy_aliyun.settings import AliyunSettings
 
@@ -84,3 +86,19 @@ def test_capabilities_follow_the_settings() -> None:
     assert of(sample_rate=8000).formats[0].sample_rate == 8000
     assert of(language=None).languages is None
     assert of(truncated="off") == of()
+
+
+async def test_an_sdk_that_is_not_installed_stops_the_start_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nls", None)
+    provider = AliyunProvider(AliyunSettings.model_validate(KEYS | {"transport": "sdk"}), Host("aliyun"))
+    with pytest.raises(ConfigError, match="aliyun-sdk"):
+        await provider.start()
+    await provider.aclose()
+
+
+async def test_an_authority_that_the_sdk_cannot_be_told_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WEBSOCKET_CLIENT_CA_BUNDLE", raising=False)
+    provider = AliyunProvider(AliyunSettings.model_validate(KEYS | {"transport": "sdk", "ca_file": "ca.pem"}), Host("aliyun"))
+    with pytest.raises(ConfigError, match="WEBSOCKET_CLIENT_CA_BUNDLE"):
+        await provider.start()
+    await provider.aclose()

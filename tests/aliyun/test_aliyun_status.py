@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asrproxy.plugin import Garbled, ProviderError, Refused, Rejected, Throttled, Truncated, Unavailable, Unreachable
@@ -144,6 +144,7 @@ async def test_a_text_that_lacks_most_of_the_speech_is_truncated(make: Make, clo
     assert (await made.provider.recognize(utterance, context_of())).text == "天"
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**9), 10**9))
 def test_every_code_has_an_error_that_says_whether_to_try_again(code: int) -> None:
     error = error_of_status(code, "said")
@@ -152,6 +153,7 @@ def test_every_code_has_an_error_that_says_whether_to_try_again(code: int) -> No
         assert error.retryable is not (40_000_000 <= code < 50_000_000)
 
 
+@settings(deadline=None)
 @given(st.integers(100, 599), st.text(max_size=50))
 def test_every_http_status_has_an_error(status: int, text: str) -> None:
     error = error_of_http(status, text)

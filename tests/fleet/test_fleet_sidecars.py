@@ -1,0 +1,82 @@
+"""Whole sidecars' insides with `shared` set: configuration to calls."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from asrproxy.api.status import status_body
+from asrproxy.config.models import Configuration
+from asrproxy.discovery import provider_type
+from asrproxy.errors import AsrError, ConfigError
+from asrproxy.events import CircuitChanged, Event
+from asrproxy.plugin import AudioFormat, Context, Utterance
+from asrproxy.runtime import Runtime
+from asrproxy.testing import tones
+from tests.fleet.serving import Server
+
+
+def configuration(url: str, **fake: Any) -> Configuration:
+    settings = provider_type("fake").Settings.model_validate(fake)
+    policy = {"circuit": {"failures": 5, "reset": "60s"}, "retries": {"attempts": 1}, "limits": {"rate": "200/s", "burst": 6}}
+    return Configuration.model_validate(
+        {"providers": {"tones": {"type": "fake", "settings": settings, "policy": policy}}, "shared": {"redis": url}}
+    )
+
+
+def runtime(url: str, events: list[Event] | None = None, **fake: Any) -> Runtime:
+    observer = (events if events is not None else []).append
+    return Runtime(configuration(url, **fake), provider_type=provider_type, observer=observer)
+
+
+async def call(sidecar: Runtime) -> str:
+    context = Context("request", asyncio.get_running_loop().time() + 10)
+    utterance = Utterance(memoryview(tones.synthesize("天地玄黄", 16_000)), AudioFormat(16_000))
+    return (await sidecar.current.opened["tones"].stack.call(utterance, context)).text
+
+
+async def test_sidecars_share_a_rate_by_their_configuration_alone(redis: Server) -> None:
+    async with runtime(redis.url) as one, runtime(redis.url) as other:
+        await call(other)
+        while status_body(one)["fleet"] != {"redis": "here", "rates": {"tones": {"sidecars": 2, "local": False}}}:
+            assert await call(one) == "天地玄黄"
+
+
+async def test_a_sidecar_with_shared_serves_without_redis(redis: Server) -> None:
+    await redis.stop()
+    async with runtime(redis.url) as sidecar:
+        assert await asyncio.gather(*(call(sidecar) for _ in range(30))) == ["天地玄黄"] * 30
+        assert status_body(sidecar)["fleet"]["redis"] == "away"
+
+
+async def test_after_anothers_circuit_has_opened_one_failure_opens_ours(redis: Server) -> None:
+    events: list[Event] = []
+    down = {"script": [{"error": "unavailable"}], "loop": True}
+    async with runtime(redis.url, **down) as one, runtime(redis.url, events, **down) as other:
+        for _ in range(5):
+            with pytest.raises(AsrError):
+                await call(one)
+        assert one.current.opened["tones"].stack.status()["circuit"]["state"] == "open"  # type: ignore[index]
+        warned = asyncio.Event()
+        fleet = other.fleet
+        assert fleet is not None
+        rate = fleet.rate("tones", rate=200.0, burst=6)  # a second reader of the same account hears it no sooner than the first asks
+        rate.warned = lambda seconds: warned.set()
+        await warned.wait()
+        assert not events
+
+
+async def test_another_shared_needs_a_restart(redis: Server) -> None:
+    async with runtime(redis.url) as sidecar:
+        with pytest.raises(ConfigError, match="shared"):
+            await sidecar.reload(configuration("redis://localhost:1/0"))
+
+
+@pytest.mark.parametrize("url", ["localhost:6379", "http://user:hush@localhost"])
+async def test_what_is_no_address_stops_the_start_and_shows_no_password(url: str) -> None:
+    with pytest.raises(ConfigError, match="shared.redis") as caught:
+        async with runtime(url):
+            pass
+    assert "hush" not in str(caught.value)
