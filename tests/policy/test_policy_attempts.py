@@ -136,7 +136,8 @@ async def test_an_errors_audio_is_free_when_its_caller_has_dropped_it() -> None:
 
     random = Random(1)
     vendors = [failing(), failing()]
-    tried = route(*(stack(each, observer=ignore, name=name) for name, each in zip("ab", vendors, strict=True)))
+    members = [stack(each, observer=ignore, name=name) for name, each in zip("ab", vendors, strict=True)]
+    tried = route(*members, observer=ignore)
     gc.collect()
     gc.disable()
     try:
