@@ -80,7 +80,7 @@ class Fleet:
         """JSON values, no secrets."""
         return {
             "redis": "away" if self.away else "here",
-            "rates": {each.name: {"sidecars": each.sidecars, "local": each.local} for each in self._rates},
+            "rates": {each.name: {"sidecars": each.sidecars, "local": each.local, "warned": each.warnings} for each in self._rates},
         }
 
     async def _keep(self) -> None:

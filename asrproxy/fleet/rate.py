@@ -82,6 +82,8 @@ class SharedRate:
         """Seconds between two calls that this sidecar may count on: the fleet's, its own share while Redis is away."""
         self.sidecars = 1
         self.local = False
+        self.warnings = 0
+        """Answers of Redis that told of another sidecar's open circuit."""
         self._burst = burst
         self._nudge = nudge
         self._nudged = False
@@ -150,6 +152,7 @@ class SharedRate:
         `warning` seconds more.
         """
         if warning > 0:
+            self.warnings += 1
             self.warned(warning)
         self.local = False
         self._failures = 0
