@@ -1,6 +1,6 @@
 """Measures long recordings: what is lost or doubled, how many calls they cost, and what an hour takes of memory, processor and time.
 
-    python -m bench.long_audio [--recordings 200] [--longest 30] [--only exact cost hour four]
+    python -m bench.long_audio [--recordings 200] [--longest 30] [--only exact cost killed hour four]
 
 Recordings are tone speech (asrproxy.testing), so text and times are known to the symbol. `exact` asks a sidecar with the provider `fake`;
 `hour` and `four` (hours) ask one with `aliyun` against an emulator in its own process that says a fixed text after 0.8 s. Memory is the sum
@@ -20,8 +20,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,6 +40,7 @@ LATENCY = 0.8
 CONCURRENCY = 8
 SEGMENT = 59
 MIB = 1 << 20
+PARTS = ("exact", "cost", "killed", "hour", "four")
 
 # name: container, codec, rates, layouts, options of the container
 FORMS: dict[str, tuple[str, str, Sequence[int], Sequence[str]]] = {
@@ -71,12 +72,14 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     arguments.add_argument("--recordings", type=int, default=20)
     arguments.add_argument("--longest", type=float, default=30, help="minutes of a random recording at most")
-    arguments.add_argument("--only", nargs="*", choices=["exact", "cost", "hour", "four"], default=["exact", "cost", "hour"])
+    arguments.add_argument("--only", nargs="*", choices=PARTS, default=PARTS[:-1])
     asked = arguments.parse_args()
     if "exact" in asked.only:
         exact(asked.recordings, asked.longest)
     if "cost" in asked.only:
         cost(10)
+    if "killed" in asked.only:
+        killed()
     if "hour" in asked.only:
         long_one("MP3, 44.1 kHz stereo", five_minutes(), repeats=12)
         wav = encoded(tones.dictation(3600, seed=1), "wav", "pcm_s16le", 16_000, "mono")
@@ -195,6 +198,44 @@ def cost(recordings: int) -> None:
     )  # fmt: skip
 
 
+def killed() -> None:
+    """The vendor is killed at half time of an hour and comes back; the same recording is asked for again."""
+    score = tones.dictation(3600, seed=3)
+    recording = encoded(score, "wav", "pcm_s16le", 16_000, "mono")
+    half = math.ceil(score.duration / SEGMENT) // 2
+    with ExitStack() as clouds:
+        cloud = clouds.enter_context(emulator())
+        port = urlsplit(cloud.url).port
+        with sidecar(cloud.url, policy="{retries: {attempts: 1}, circuit: {reset: 1s}, limits: {rate: null}}") as running:
+            error = ask_until(running, recording, half, clouds.close)["error"]
+            with emulator(port=port):
+                answer = ask(running, recording, words=False)
+    counted = sum(not segment.get("cached", False) for segment in answer["segments"])
+    segments, exact_text = len(answer["segments"]), str(answer["text"] == score.text)
+    table(
+        "The vendor killed at half time of an hour, brought back, asked again",
+        ("segments", "first answer", "finished in it", "called the second time", "remembered", "text exact"),
+        [(str(segments), error["code"], str(len(error["segments"])), str(counted), str(segments - counted), exact_text)],
+    )
+
+
+def ask_until(running: Running, body: bytes, segments: int, then: Callable[[], None]) -> Any:
+    """Streams; calls `then` when so many segments were told. The data of the last event."""
+    where = urlsplit(running.url)
+    connection = http.client.HTTPConnection(str(where.hostname), where.port, timeout=1800)
+    connection.request("POST", "/v1/recognize?stream=true", body, {"Content-Type": "application/octet-stream"})
+    told, data = 0, b"{}"
+    for line in connection.getresponse():
+        if line.startswith(b"event: segment"):
+            told += 1
+            if told == segments:
+                then()
+        elif line.startswith(b"data: "):
+            data = line[6:]
+    connection.close()
+    return json.loads(data)
+
+
 def long_one(what: str, piece: bytes, *, repeats: int) -> None:
     """A recording of `repeats` pieces: memory, processor time against bare decoding, time against the vendor's latency."""
     warming = encoded(tones.dictation(75, seed=2), "mp3", "libmp3lame", 44_100, "stereo")
@@ -301,6 +342,8 @@ def encoded(score: Score, container: str, codec: str, rate: int, layout: str, op
     out = io.BytesIO()
     with av.open(out, "w", format=container, options=options or {}) as file:
         stream: Any = file.add_stream(codec, rate=rate, layout=layout)
+        if codec == "libmp3lame":
+            stream.bit_rate = 96_000  # four hours within server.max_body
         channels = len(av.AudioLayout(layout).channels)
         mono = np.frombuffer(score.render(rate), "<i2")
         step = rate * 10

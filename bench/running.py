@@ -87,8 +87,8 @@ def wait_for(process: subprocess.Popen[bytes], url: str, within: float) -> float
 
 
 @contextmanager
-def emulator(*flags: str) -> Iterator[Running]:
-    port = free_port()
+def emulator(*flags: str, port: int | None = None) -> Iterator[Running]:
+    port = port or free_port()
     credentials = ["--appkey", APPKEY, "--access-key-id", KEY_ID, "--access-key-secret", KEY_SECRET]
     command = [ASRPROXY, "emulate", "aliyun", "--port", str(port), *credentials, *flags]
     with started(command, f"http://127.0.0.1:{port}", "/_emulator/status") as running:
