@@ -1,4 +1,4 @@
-"""Starts `asrproxy serve` on its built-in defaults, sends it a recording that ships here, and prints what it heard: the quick start's second half."""
+"""The quick start's second half: `asrproxy serve` on its built-in defaults hears a recording that ships here."""
 
 from __future__ import annotations
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
 from asrproxy.plugin import ProviderSettings
 from asrproxy.units import Misplaced, Rate, Seconds, SecretStr, Section, Size
@@ -124,12 +125,18 @@ class RetrySettings(Section):
     attempts: int = Field(3, ge=1, le=20, description="Tries in all; 1: no retry.")
     backoff: BackoffSettings = BackoffSettings()
     budget: float = Field(
-        0.2, ge=0, le=10, description="Retries at most as a share of recent calls (with a small reserve for quiet times)."
+        0.2,
+        ge=0,
+        le=10,
+        description="Retries that bring no answer at most, as a share of recent calls (with a small reserve for quiet times); 0: no retry.",
     )
 
 
 class CircuitSettings(Section):
-    """`policy.circuit`: after `failures` vendor faults in a row nothing is sent for `reset`; then `trials` calls find out."""
+    """`policy.circuit`: after `failures` vendor faults in a row, most recent calls having failed, nothing is sent for `reset`.
+
+    Then `trials` calls find out.
+    """
 
     failures: int = Field(5, ge=1)
     reset: Seconds = Field(60.0, gt=0)
@@ -144,8 +151,12 @@ class LimitSettings(Section):
     concurrency: int | Literal["auto"] = Field(
         200, description="Calls under way at once; `auto`: found from the vendor's refusals and latency."
     )
-    queue: int = Field(400, ge=0, description="Calls that may wait for a permit; one more is 429.")
-    queue_timeout: Seconds = Field(5.0, description="A call waits at most this long for a permit, then 429.")
+    queue: int = Field(400, ge=0, description="Calls of one class (live, short, long) that may wait for a permit; one more is 429.")
+    queue_timeout: Seconds = Field(
+        5.0,
+        description="A call waits at most this long for a permit, then 429; a long recording's segment, for its request's timeout, "
+        "where no other provider could take it.",
+    )
 
     @field_validator("concurrency")
     @classmethod
@@ -203,6 +214,16 @@ class RouteSettings(Section):
     hedge: HedgeSettings | None = None
 
 
+def _is_name(value: str) -> str:
+    if not re.fullmatch(r"\w[\w.-]{0,63}", value):
+        raise ValueError("expected a name: letters, digits, underscores, dots and hyphens")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_is_name)]
+"""Of a provider or route: it stands in addresses, metrics and messages."""
+
+
 class ProviderEntry(Section):
     """`providers.<name>`: the plugin's settings, and the policy that holds for this provider (already merged over the common one)."""
 
@@ -241,8 +262,8 @@ class Configuration(Section):
     """The whole file."""
 
     server: ServerSettings = ServerSettings()
-    providers: dict[str, ProviderEntry] = Field(min_length=1)
-    routes: dict[str, RouteSettings] = Field(default_factory=dict)
+    providers: dict[Name, ProviderEntry] = Field(min_length=1)
+    routes: dict[Name, RouteSettings] = Field(default_factory=dict)
     policy: PolicySettings = PolicySettings()
     shared: SharedSettings | None = None
     log: LogSettings = LogSettings()

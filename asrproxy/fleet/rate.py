@@ -16,6 +16,8 @@ ABSENT: Final = 3 * BEAT
 """A sidecar silent for this long is not counted any more."""
 SLACK: Final = 0.001
 """Seconds: a permit due within one turn of the loop's clock is due now."""
+LATE: Final = 0.02
+"""Seconds for which a permit stays good when there is no room for it: a timer that rings late must not cost a call."""
 RETRY: Final = (0.25, 4.0)
 """Seconds until Redis is tried again: after the first failure, and at most."""
 
@@ -185,10 +187,13 @@ class SharedRate:
         return max(0, self._room + self._ahead - self._ready - len(self._due))
 
     def _ripen(self, now: float) -> None:
-        """Permits whose moment has come are in hand; more than there is room for are lost, as in any leaky bucket."""
+        """Permits whose moment has come are in hand; more than there is room for are lost, as in any leaky bucket, but a little later."""
         while self._due and self._due[0] <= now + SLACK:
+            if self._ready < self._room:
+                self._ready += 1
+            elif self._due[0] > now - LATE:
+                break
             self._due.popleft()
-            self._ready += 1
         if self.local and not self._due:
             # The share is handed out here: what came due since, and the one to come.
             missed = max(0, math.floor((now + SLACK - self._last) / self.interval))

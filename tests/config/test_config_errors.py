@@ -66,6 +66,12 @@ def test_an_unknown_key_that_is_near_to_none_lists_the_known_ones() -> None:
     assert complaints("providers: {l: {type: local, zzz: 1}}") == ["1: providers.l.zzz: unknown key; known are model, threads"]
 
 
+def test_a_name_that_would_not_do_in_an_address_or_a_metric() -> None:
+    name = "expected a name: letters, digits, underscores, dots and hyphens"
+    text = "providers:\n  a/b: {type: local}\nroutes:\n  default: {providers: [a/b]}\n  'x y': {providers: [a/b]}\n"
+    assert complaints(text) == [f"2: providers.…: {name}", f"5: routes.x y: {name}"]
+
+
 def test_a_key_that_is_needed_is_missed_where_it_should_be() -> None:
     assert complaints("providers:\n  l: {type: local}\n  c:\n    type: cloud\n") == ["3: providers.c.appkey: is needed"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from copy import deepcopy
 from typing import Any
 
 import yaml
@@ -155,7 +156,7 @@ def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @st.composite
 def spoilt_trees(draw: st.DrawFn) -> Any:
-    tree: Any = draw(files())
+    tree: Any = deepcopy(draw(files()))
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(places(tree)))
         if not path:
@@ -166,20 +167,20 @@ def spoilt_trees(draw: st.DrawFn) -> Any:
             holder = holder[each]
         match draw(st.sampled_from(["replace", "remove", "rename", "add"])):
             case "replace":
-                holder[key] = draw(wrong)
+                holder[key] = deepcopy(draw(wrong))
             case "remove":
                 del holder[key]
             case "rename" if isinstance(holder, dict):
                 holder[draw(st.one_of(names, st.just(str(key) + "x"), st.just(LITERAL)))] = holder.pop(key)
             case "add" if isinstance(holder[key], dict):
-                holder[key][draw(st.one_of(names, st.just(LITERAL)))] = draw(wrong)
+                holder[key][draw(st.one_of(names, st.just(LITERAL)))] = deepcopy(draw(wrong))
             case _:
                 pass
     return tree
 
 
 @given(spoilt_trees())
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_spoilt_file_is_taken_or_explained(tree: Any) -> None:
     explained(yaml.safe_dump(tree, allow_unicode=True))
 
@@ -201,7 +202,7 @@ def spoilt_texts(draw: st.DrawFn) -> str:
 
 
 @given(spoilt_texts())
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @example("providers: {a: {type: local, threads: 00000000000000000000000000000000000000000001}}")
 @example("server: {max_body: 99999999999999999999999999999999TiB}\nproviders: {a: {type: local}}")
 @example('"\\UFFFFFFFF"')

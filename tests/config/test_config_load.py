@@ -180,9 +180,9 @@ providers:
 
 def test_plain_values_are_read_by_yaml_1_2() -> None:
     configuration = read(
-        "providers: {on: {type: local, model: no}, 012: {type: local, model: 2024-01-01}, 1:30: {type: local, model: 0x1f}}"
+        "providers: {on: {type: local, model: no}, 012: {type: local, model: 2024-01-01}, 1e3: {type: local, model: 0x1f}}"
     )
-    assert list(configuration.providers) == ["on", "012", "1:30"]
+    assert list(configuration.providers) == ["on", "012", "1e3"]
     assert [entry.settings.model for entry in configuration.providers.values()] == ["no", "2024-01-01", "0x1f"]  # type: ignore[attr-defined]
 
 

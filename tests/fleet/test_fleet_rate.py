@@ -143,8 +143,8 @@ def test_the_local_share_is_never_exceeded(rate: float, burst: int, sidecars: in
             moments.append(now)
     own = rate / sidecars
     if moments:
-        # A millisecond of slack may round up, once each stretch.
-        assert most_over(moments, rate=own) <= max(1, burst // sidecars) + 1 + 0.002 * own
+        # A permit may be used a millisecond early and is kept for 20 when there is no room.
+        assert most_over(moments, rate=own) <= max(1, burst // sidecars) + 1 + 0.022 * own
     # Nor is it less: whoever waits gets one, when it was said.
     assert not shared.wait(now + shared.wait(now))
 

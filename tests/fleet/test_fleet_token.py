@@ -120,6 +120,14 @@ async def test_one_in_the_last_third_of_its_life_is_not_passed_on(redis: Server)
         assert (await issue(one, service)).id == "token-2-visible"
 
 
+async def test_a_full_redis_still_hands_out_what_it_has(redis: Server) -> None:
+    service = Service()
+    async with Sidecar(redis.url) as one, Sidecar(redis.url) as other:
+        await issue(one, service)
+        await redis.command("CONFIG", "SET", "maxmemory", "1")
+        assert (await issue(other, service)).id == "token-1-visible"
+
+
 async def test_with_a_secret_nobody_reads_the_token_in_redis(redis: Server) -> None:
     service = Service()
     async with Sidecar(redis.url, secret="of the fleet") as one:

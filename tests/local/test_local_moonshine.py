@@ -47,12 +47,12 @@ async def test_short_recordings_are_heard_within_the_error_rate_that_was_promise
 
 async def test_what_is_heard_does_not_depend_on_what_was_heard_before(local: Local) -> None:
     """The library's voice-activity detector would carry one caller's audio over into the next one's text."""
-    reading, sentence = package_recording("two_cities.wav"), pcm_of(SENSE)
+    reading, sentence = package_recording("beckett.wav"), pcm_of(SENSE)
     async with local() as running:
         first = (await running.hear(sentence)).text
         alone = (await running.hear(reading)).text
-        together = await asyncio.gather(*(running.hear(each) for each in (reading, sentence, reading, sentence)))
-    assert [each.text for each in together] == [alone, first, alone, first]
+        together = await asyncio.gather(*(running.hear(each) for each in (sentence, reading, sentence)))
+    assert [each.text for each in together] == [first, alone, first]
 
 
 @pytest.mark.parametrize("sound", ["silence", "hiss", "tone", "click", "nothing"])

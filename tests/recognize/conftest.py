@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientResponse, ClientSession
-from asrproxy.config.load import loads
 
 from asrproxy.api.sidecar import Sidecar, sidecar
+from asrproxy.config.load import loads
 from asrproxy.discovery import provider_type
 from asrproxy.events import Event
 

@@ -200,7 +200,10 @@ async def test_a_form_without_audio_is_refused(client: Client) -> None:
     assert_problem(answer, body, 400, "invalid_audio")
 
 
-LIMITED = "server: {listen: ['127.0.0.1:0'], ops_listen: [], max_body: 10KiB, max_audio: 5s, body_timeout: 300ms}\nproviders: {tones: {type: fake}}"
+LIMITED = """
+server: {listen: ["127.0.0.1:0"], ops_listen: [], max_body: 10KiB, max_audio: 5s, body_timeout: 300ms}
+providers: {tones: {type: fake}}
+"""
 
 
 async def test_a_body_over_the_limit_is_413_and_says_the_limit(start: Start) -> None:
@@ -268,7 +271,13 @@ async def test_status_shows_what_runs_and_no_secret(start: Start) -> None:
 server: {listen: ["127.0.0.1:0"], ops_listen: []}
 providers:
   tones: {type: fake}
-  vendor: {type: aliyun, appkey: the-appkey, access_key_id: the-id, access_key_secret: "${SECRET}", gateway_url: "http://127.0.0.1:9", token_url: "http://127.0.0.1:9"}
+  vendor:
+    type: aliyun
+    appkey: the-appkey
+    access_key_id: the-id
+    access_key_secret: ${SECRET}
+    gateway_url: http://127.0.0.1:9
+    token_url: http://127.0.0.1:9
 routes: {default: {providers: [tones]}}
 """
     async with start(text, SECRET="very-secret") as client:
