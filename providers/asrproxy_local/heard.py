@@ -12,11 +12,15 @@ Timed = tuple[str, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is wanted of one utterance. rate: Hz. language: as the caller writes it, BCP 47; None: the engine finds out."""
+    """What is wanted of one utterance. rate: Hz. language: as the caller writes it, BCP 47; None: the engine finds out.
+
+    vocabulary: hot words, comma-separated.
+    """
 
     rate: int
     language: str | None = None
     words: bool = False
+    vocabulary: str | None = None
     prompt: str | None = None
     temperature: float | None = None
 

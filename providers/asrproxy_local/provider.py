@@ -132,6 +132,7 @@ class LocalProvider(Provider):
             rate=utterance.format.sample_rate,
             language=options.language or self._settings.language,
             words=options.words,
+            vocabulary=options.vocabulary,
             prompt=options.prompt,
             temperature=options.temperature,
         )

@@ -74,6 +74,6 @@ class LocalSettings(ProviderSettings):
             longest=60.0,
             formats=formats,
             languages=frozenset({"en"}) if self.model.endswith(".en") and self.folder is None else None,
-            options=frozenset({"words", "punctuation", "prompt", "temperature"}),
+            options=frozenset({"words", "punctuation", "vocabulary", "prompt", "temperature"}),
             concurrency=self.at_once(),
         )

@@ -51,6 +51,7 @@ class Whisper:
             beam_size=self._beam,
             temperature=FALLBACKS if order.temperature is None else order.temperature,
             initial_prompt=order.prompt,
+            hotwords=order.vocabulary,
             condition_on_previous_text=False,  # one loop would become the prompt of the next window
             max_new_tokens=min(TOKENS_AT_MOST, TOKENS_AT_LEAST + int(TOKENS_A_SECOND * min(seconds, WINDOW))),
             word_timestamps=order.words,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -76,25 +77,25 @@ class Running:
         await self.until(lambda: self.provider.health().ready)
 
 
+@asynccontextmanager
+async def started(cache: Path, **settings: Any) -> AsyncIterator[Running]:
+    """The provider with these settings, started, and closed at the end."""
+    announced: list[Event] = []
+    provider = LocalProvider(LocalProvider.Settings.model_validate(settings), Host("local", announce=announced.append, cache=cache))
+    try:
+        await provider.start()
+        yield Running(provider, announced)
+    finally:
+        await provider.aclose()
+
+
 Local = Callable[..., AbstractAsyncContextManager[Running]]
 
 
 @pytest.fixture
 def local(tmp_path: Path) -> Local:
-    """`async with local(engine="moonshine") as running`: the provider with these settings, started."""
-
-    @asynccontextmanager
-    async def running(cache: Path | None = None, **settings: Any) -> AsyncIterator[Running]:
-        announced: list[Event] = []
-        host = Host("local", announce=announced.append, cache=cache or tmp_path)
-        provider = LocalProvider(LocalProvider.Settings.model_validate(settings), host)
-        try:
-            await provider.start()
-            yield Running(provider, announced)
-        finally:
-            await provider.aclose()
-
-    return running
+    """`async with local(engine="moonshine") as running`: the provider with these settings, its cache empty."""
+    return partial(started, tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ class TestWhisper(ProviderConformance):
     hears_tones = False
     folder: ClassVar[Path]
 
-    @pytest.fixture(autouse=True, scope="class")
+    @pytest.fixture(autouse=True)
     def _weights(self, whisper_cache: Path) -> None:
         type(self).folder = whisper_cache
 

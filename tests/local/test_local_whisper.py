@@ -3,54 +3,60 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from asrproxy.plugin import UnsupportedParameter
-from tests.local.conftest import SAID, SENSE, Local, Recording, Running, pcm_of
+from tests.local.conftest import SAID, SENSE, Recording, Running, pcm_of, started
 from tests.local.error_rates import character_errors, word_errors
 from tests.local.test_local_moonshine import sounds
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 Speech = dict[str, list[Recording]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def whisper(whisper_cache: Path) -> AsyncIterator[Running]:
+    """One process for all of these tests."""
+    async with started(whisper_cache, engine="whisper") as running:
+        yield running
 
 
 async def texts(running: Running, recordings: list[Recording], language: str) -> list[str]:
     return [answer.text for answer in await asyncio.gather(*(running.hear(each.pcm, language=language) for each in recordings))]
 
 
-async def test_mandarin_is_heard_and_written_simplified(local: Local, whisper_cache: Path, recordings: Speech) -> None:
+async def test_mandarin_is_heard_and_written_simplified(whisper: Running, recordings: Speech) -> None:
     """Six of the 71 characters are wrong (8.5 %), three of them the same homophone; one more is granted to another CPU's rounding."""
-    async with local(cache=whisper_cache, engine="whisper") as running:
-        heard = await texts(running, recordings["zh"], "zh-CN")
+    heard = await texts(whisper, recordings["zh"], "zh-CN")
     assert character_errors([each.text for each in recordings["zh"]], heard) <= 7 / 71
     assert "近几年" in "".join(heard)
     assert not set("廣產協會溫達學") & set("".join(heard))
 
 
-async def test_english_is_heard_within_the_error_rate_that_was_promised(local: Local, whisper_cache: Path, recordings: Speech) -> None:
-    async with local(cache=whisper_cache, engine="whisper") as running:
-        heard = await texts(running, recordings["en"], "en")
+async def test_english_is_heard_within_the_error_rate_that_was_promised(whisper: Running, recordings: Speech) -> None:
+    heard = await texts(whisper, recordings["en"], "en")
     assert word_errors([each.text for each in recordings["en"]], heard) <= 0.03
 
 
-async def test_the_language_is_found_out_where_nobody_names_it(local: Local, whisper_cache: Path, recordings: Speech) -> None:
-    async with local(cache=whisper_cache, engine="whisper", beam=1) as running:
-        assert (await running.hear(pcm_of(SENSE))).language == "en"
-        assert (await running.hear(recordings["zh"][0].pcm)).language == "zh-CN"
+async def test_the_language_is_found_out_where_nobody_names_it(whisper: Running, recordings: Speech) -> None:
+    assert (await whisper.hear(pcm_of(SENSE))).language == "en"
+    assert (await whisper.hear(recordings["zh"][0].pcm)).language == "zh-CN"
 
 
-async def test_the_configured_language_holds_where_the_caller_names_none(local: Local, whisper_cache: Path, recordings: Speech) -> None:
-    async with local(cache=whisper_cache, engine="whisper", language="zh-TW", beam=1) as running:
+async def test_the_configured_language_holds_where_the_caller_names_none(whisper_cache: Path, recordings: Speech) -> None:
+    async with started(whisper_cache, engine="whisper", language="zh-TW", beam=1) as running:
         heard = await running.hear(recordings["zh"][0].pcm)
     assert heard.language == "zh-TW"
     assert "廣州" in heard.text
 
 
-async def test_words_come_in_order_with_times_and_in_the_script_of_the_text(local: Local, whisper_cache: Path, recordings: Speech) -> None:
-    async with local(cache=whisper_cache, engine="whisper") as running:
-        english = await running.hear(pcm_of(SENSE), words=True, language="en")
-        mandarin = await running.hear(recordings["zh"][0].pcm, words=True, language="zh")
+async def test_words_come_in_order_with_times_and_in_the_script_of_the_text(whisper: Running, recordings: Speech) -> None:
+    english = await whisper.hear(pcm_of(SENSE), words=True, language="en")
+    mandarin = await whisper.hear(recordings["zh"][0].pcm, words=True, language="zh")
     assert english.words is not None
     assert " ".join(each.text for each in english.words) == SAID
     assert mandarin.words is not None
@@ -61,34 +67,35 @@ async def test_words_come_in_order_with_times_and_in_the_script_of_the_text(loca
         assert times[-1] > times[0]
 
 
-async def test_where_nobody_speaks_the_text_is_empty(local: Local, whisper_cache: Path) -> None:
-    async with local(cache=whisper_cache, engine="whisper") as running:
-        for language in (None, "en", "zh-CN"):
-            for name, sound in sounds().items():
-                heard = await running.hear(sound, language=language, words=True)
-                assert (name, heard.text, heard.words) == (name, "", ())
+async def test_where_nobody_speaks_the_text_is_empty(whisper: Running) -> None:
+    for language in (None, "en", "zh-CN"):
+        for name, sound in sounds().items():
+            heard = await whisper.hear(sound, language=language, words=True)
+            assert (name, heard.text, heard.words) == (name, "", ())
 
 
-async def test_what_is_asked_of_it_is_done_or_refused(local: Local, whisper_cache: Path, recordings: Speech) -> None:
-    async with local(cache=whisper_cache, engine="whisper", beam=1) as running:
-        bare = await running.hear(pcm_of(SENSE), language="en", punctuation=False, words=True, temperature=0.0)
-        assert bare.text == SAID.removesuffix(".")
-        assert bare.words is not None
-        assert bare.words[-1].text == "himself"
-        marked = next(each for each in recordings["zh"] if each.text.startswith("近几年"))
-        assert "," not in (await running.hear(marked.pcm, language="zh-CN", punctuation=False)).text
-        for options in ({"punctuation": True, "language": "zh-CN"}, {"itn": True}, {"vocabulary": "Dashwood"}, {"language": "tlh"}):
-            with pytest.raises(UnsupportedParameter) as refused:
-                await running.hear(marked.pcm, **options)
-            assert refused.value.param == next(iter(options))
+async def test_what_is_asked_of_it_is_done_or_refused(whisper: Running, recordings: Speech) -> None:
+    bare = await whisper.hear(pcm_of(SENSE), language="en", punctuation=False, words=True, temperature=0.0)
+    assert bare.text == SAID.removesuffix(".")
+    assert bare.words is not None
+    assert bare.words[-1].text == "himself"
+    marked = next(each for each in recordings["zh"] if each.text.startswith("近几年"))
+    assert "," not in (await whisper.hear(marked.pcm, language="zh-CN", punctuation=False)).text
+    for options in ({"punctuation": True, "language": "zh-CN"}, {"itn": True}, {"language": "tlh"}):
+        with pytest.raises(UnsupportedParameter) as refused:
+            await whisper.hear(marked.pcm, **options)
+        assert refused.value.param == next(iter(options))
 
 
-async def test_a_prompt_steers_the_spelling(local: Local, whisper_cache: Path) -> None:
-    async with local(cache=whisper_cache, engine="whisper", beam=1) as running:
-        shouted = await running.hear(pcm_of(SENSE), language="en", prompt="HE WAS NOT AN ILL-DISPOSED YOUNG MAN. HE WAS RESPECTED.")
-    assert shouted.text == SAID.upper()
+@pytest.mark.parametrize("option", ["vocabulary", "prompt"])
+async def test_hot_words_and_prompts_steer_the_spelling(whisper: Running, option: str) -> None:
+    heard = await whisper.hear(pcm_of(SENSE), language="en", **{option: "AMIABLE"})
+    assert "AMIABLE" in heard.text
+    assert heard.text.casefold() == SAID.casefold()
 
 
-async def test_a_model_in_a_folder_of_the_users_own_is_taken(local: Local, whisper_cache: Path) -> None:
-    async with local(engine="whisper", folder=str(whisper_cache / "models" / "whisper-base"), download=False, beam=1) as running:
+async def test_a_model_in_a_folder_of_the_users_own_is_taken(whisper_cache: Path, tmp_path: Path) -> None:
+    async with started(
+        tmp_path, engine="whisper", folder=str(whisper_cache / "models" / "whisper-base"), download=False, beam=1
+    ) as running:
         assert (await running.hear(pcm_of(SENSE))).text == SAID
