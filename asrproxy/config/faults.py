@@ -53,7 +53,11 @@ class Fault:
 def faults_of(error: ValidationError, value: Value, model: type[BaseModel]) -> list[Fault]:
     """The faults of a value that `model` refuses, at paths below it. Several at one place (the branches of a union) become one."""
     merged: dict[Path, list[Fault]] = {}
-    for each in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    for each in errors:
+        # pydantic does not count what it refused: a list of one bad item would be empty, too.
+        if each["type"] == "too_short" and any(_inside(other["loc"], each["loc"]) for other in errors):
+            continue
         fault = _placed(each, value, model)
         merged.setdefault(fault.path, []).append(fault)
     return [
@@ -115,6 +119,10 @@ def written(path: Path) -> str:
         else:
             text += ("." if text else "") + (part if _KEY.fullmatch(part) else "…")
     return text
+
+
+def _inside(one: Path, other: Path) -> bool:
+    return len(one) > len(other) and one[: len(other)] == other
 
 
 def _placed(error: ErrorDetails, value: Value, model: type[BaseModel]) -> Fault:

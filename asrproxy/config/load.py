@@ -91,66 +91,52 @@ class _Reading:
         assert configuration is not None  # noqa: S101 -- without it there was a fault
         return configuration
 
-    def _entry(self, entry: Value, path: Path, policy: Value) -> ProviderEntry:
+    def _entry(self, entry: Value, path: Path, common: Value) -> ProviderEntry:
         """A provider's entry; where it is at fault, one that stands in for it so that the rest can be checked."""
-        stand_in = ProviderEntry(type="")
+        stand_in = ProviderEntry(type="none")
         if not isinstance(entry, dict):
             self._faults.append(Fault(path, "expected a mapping with `type` and the provider's settings"))
             return stand_in
         self._secrets.update(secrets_of(ProviderEntry, entry))
         core: dict[str, object] = {key: each for key, each in entry.items() if key in _CORE}
-        settings = self._settings({key: each for key, each in entry.items() if key not in _CORE}, entry.get("type"), path)
-        own = entry.get("policy")
-        if "policy" in entry and not isinstance(own, dict):
-            self._faults.append(Fault((*path, "policy"), "expected a mapping with keys of `policy`"))
-            core.pop("policy")
-        elif isinstance(own, dict) or isinstance(policy, dict):
-            core["policy"] = merged = _merged(policy, own)
-            checked = self._policy(merged, own, (*path, "policy"))
-            if checked is None:
-                core.pop("policy")
-            else:
-                core["policy"] = checked
-        if settings is None:
-            core["settings"] = ProviderSettings()
-            core.setdefault("type", "")
-            if not isinstance(core["type"], str):
-                return stand_in
-        else:
-            core["settings"] = settings
-        return self._check(ProviderEntry, entry, path, given=core) or stand_in
+        policy = self._policy(common, entry, path)
+        core.pop("policy", None)
+        checked = self._check(ProviderEntry, entry, path, given=core)
+        settings = None
+        if not any(fault.path == (*path, "type") for fault in self._faults):
+            settings = self._settings(str(entry["type"]), {key: each for key, each in entry.items() if key not in _CORE}, path)
+        if checked is None or settings is None or policy is None:
+            return stand_in
+        return checked.model_copy(update={"settings": settings, "policy": policy})
 
-    def _settings(self, own: dict[str, Value], type_name: Value, path: Path) -> ProviderSettings | None:
+    def _settings(self, type_name: str, own: dict[str, Value], path: Path) -> ProviderSettings | None:
         """The plugin's part of an entry."""
-        at = (*path, "type")
-        if type_name is None:
-            self._faults.append(Fault(at, "is needed: the provider's type (`asrproxy providers` lists them)"))
-            return None
-        if not isinstance(type_name, str):
-            self._faults.append(Fault(at, "expected text, the name of a provider type"))
-            return None
-        if at in self._filled.failed:
-            return None
         try:
             model = self._provider_settings(type_name)
         except ConfigError as error:
-            self._faults.append(Fault(at, self._hidden(Fault(at, str(error), quotes=True), path)))
+            fault = Fault((*path, "type"), str(error), quotes=True)
+            self._faults.append(Fault(fault.path, self._hidden(fault, path)))
             return None
         self._secrets.update(secrets_of(model, own))
         return self._check(model, own, path)
 
-    def _policy(self, merged: Value, own: Value, path: Path) -> PolicySettings | None:
+    def _policy(self, common: Value, entry: dict[str, Value], at: Path) -> PolicySettings | None:
         """A provider's policy over the common one. What the common one is to blame for was said there."""
-        before = len(self._faults)
+        path = (*at, "policy")
+        own = entry.get("policy")
+        if "policy" in entry and not isinstance(own, dict):
+            self._faults.append(Fault(path, "expected a mapping with keys of `policy`"))
+            return None
+        merged = _merged(common if isinstance(common, dict) else {}, own)
         said = {(fault.path[1:], fault.message) for fault in self._faults if fault.path[:1] == ("policy",)}
+        before = len(self._faults)
         checked = self._check(PolicySettings, merged, path)
         found = self._faults[before:]
         del self._faults[before:]
         for fault in found:
             below = fault.path[len(path) :]
-            if (below, fault.message) in said:
-                continue
-            self._faults.append(fault if below == () or _has(own, below) else Fault(("policy", *below), fault.message))
+            if (below, fault.message) not in said:
+                self._faults.append(fault if below == () or _has(own, below) else Fault(("policy", *below), fault.message))
         return checked
 
     def _check(self, model: type[Model], value: Value, path: Path, *, given: object = None) -> Model | None:

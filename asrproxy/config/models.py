@@ -207,13 +207,6 @@ class HedgeSettings(Section):
     budget: float = Field(0.05, ge=0, le=1, description="Second attempts at most as a share of recent calls.")
 
 
-class RouteSettings(Section):
-    """`routes.<name>`: providers in the order in which they are tried."""
-
-    providers: tuple[str, ...] = Field(min_length=1)
-    hedge: HedgeSettings | None = None
-
-
 def _is_name(value: str) -> str:
     if not re.fullmatch(r"\w[\w.-]{0,63}", value):
         raise ValueError("expected a name: letters, digits, underscores, dots and hyphens")
@@ -221,13 +214,20 @@ def _is_name(value: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_is_name)]
-"""Of a provider or route: it stands in addresses, metrics and messages."""
+"""Of a provider, its type, or a route: it stands in addresses, metrics and messages."""
+
+
+class RouteSettings(Section):
+    """`routes.<name>`: providers in the order in which they are tried."""
+
+    providers: tuple[Name, ...] = Field(min_length=1)
+    hedge: HedgeSettings | None = None
 
 
 class ProviderEntry(Section):
     """`providers.<name>`: the plugin's settings, and the policy that holds for this provider (already merged over the common one)."""
 
-    type: str
+    type: Name
     settings: SerializeAsAny[ProviderSettings] = ProviderSettings()
     policy: PolicySettings = PolicySettings()
 

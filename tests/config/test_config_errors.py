@@ -55,7 +55,7 @@ log: {level: info}
         "17: providers.ali.policy.circuit.failurs: unknown key; did you mean failures?",
         "18: providers.other.type: no provider type 'clod'; installed: cloud, local",
         "19: providers.third: expected a mapping with `type` and the provider's settings",
-        "20: providers.fourth.type: is needed: the provider's type (`asrproxy providers` lists them)",
+        "20: providers.fourth.type: is needed",
         "22: policy.limits.concurrency: expected a whole number, or 'auto'",
         "23: log.level: expected 'debug', 'info', 'warning' or 'error'",
         "24: log: is given twice, first on line 23",
@@ -68,8 +68,8 @@ def test_an_unknown_key_that_is_near_to_none_lists_the_known_ones() -> None:
 
 def test_a_name_that_would_not_do_in_an_address_or_a_metric() -> None:
     name = "expected a name: letters, digits, underscores, dots and hyphens"
-    text = "providers:\n  a/b: {type: local}\nroutes:\n  default: {providers: [a/b]}\n  'x y': {providers: [a/b]}\n"
-    assert complaints(text) == [f"2: providers.…: {name}", f"5: routes.x y: {name}"]
+    text = "providers:\n  a/b: {type: local}\nroutes:\n  default: {providers: [c]}\n  'x y': {providers: ['d:']}\n"
+    assert complaints(text) == [f"2: providers.…: {name}", f"5: routes.x y: {name}", f"5: routes.x y.providers[0]: {name}"]
 
 
 def test_a_key_that_is_needed_is_missed_where_it_should_be() -> None:
@@ -134,8 +134,8 @@ def test_a_mistake_in_the_common_policy_is_said_once() -> None:
 def test_the_providers_are_checked_under_a_broken_common_policy() -> None:
     text = "providers: {a: {type: local, threads: 0, policy: 7}}\npolicy: [1]"
     assert complaints(text) == [
-        "1: providers.a.threads: expected a value of at least 1",
         "1: providers.a.policy: expected a mapping with keys of `policy`",
+        "1: providers.a.threads: expected a value of at least 1",
         "2: policy: expected a mapping",
     ]
 

@@ -23,7 +23,7 @@ OUTSIDE = "§§outside§§"
 ENVIRON = {"SECRET": OUTSIDE, "NUMBER": "3"}
 
 names = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_", min_size=1, max_size=8).filter(lambda name: not name.startswith("-"))
-texts = st.text(min_size=1, max_size=12).filter(lambda text: "$" not in text and text.isprintable())
+texts = st.text(min_size=1, max_size=12).filter(lambda text: not set(text) & set("$§=/+") and text.isprintable())
 durations = st.one_of(
     st.floats(0.001, 1e6, allow_nan=False).map(lambda number: round(number, 6)),
     st.tuples(st.integers(1, 9999), st.sampled_from(["ms", "s", "m", "h"])).map(lambda pair: f"{pair[0]}{pair[1]}"),
@@ -180,7 +180,7 @@ def spoilt_trees(draw: st.DrawFn) -> Any:
 
 
 @given(spoilt_trees())
-@settings(max_examples=2500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_spoilt_file_is_taken_or_explained(tree: Any) -> None:
     explained(yaml.safe_dump(tree, allow_unicode=True))
 
@@ -202,7 +202,7 @@ def spoilt_texts(draw: st.DrawFn) -> str:
 
 
 @given(spoilt_texts())
-@settings(max_examples=2500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @example("providers: {a: {type: local, threads: 00000000000000000000000000000000000000000001}}")
 @example("server: {max_body: 99999999999999999999999999999999TiB}\nproviders: {a: {type: local}}")
 @example('"\\UFFFFFFFF"')
