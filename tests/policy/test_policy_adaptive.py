@@ -100,3 +100,11 @@ async def test_a_providers_own_bound_is_its_ceiling() -> None:
     hall.capabilities = Capabilities(concurrency=5)
     await besieged(hall, seconds=20, callers=50)
     assert hall.busiest == 5
+
+
+@virtual_time
+async def test_refusals_of_calls_that_were_sent_together_are_one_refusal() -> None:
+    vendor = Vendor(errors=[Throttled("429")] * 10)
+    tried = stack(vendor, policy(retries={"attempts": 1}, limits={"concurrency": "auto", "rate": None}))
+    await asyncio.gather(*(outcome(tried.call(speech(), context())) for _ in range(10)))
+    assert tried.status()["limiter"]["concurrency"] == 3  # type: ignore[index]  # 0.7 of ten, of which half while it measures
