@@ -40,7 +40,7 @@ async def three(redis: Server, cloud: Emulator) -> AsyncIterator[Three]:
             )  # fmt: skip
             providers = []
             for _ in range(3):
-                sidecar = await stack.enter_async_context(Sidecar(redis.url, secret="shared by all"))
+                sidecar = await stack.enter_async_context(Sidecar(redis.url, secret="shared by all", timeout=5.0))
                 provider = AliyunProvider(settings, Host("aliyun", tokens=sidecar.fleet.tokens))
                 stack.push_async_callback(provider.aclose)
                 await provider.start()
