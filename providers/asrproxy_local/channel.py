@@ -11,7 +11,7 @@ from typing import Any, Final
 
 _LENGTHS: Final = struct.Struct(">II")
 LONGEST: Final = 64 * 2**20
-"""Bytes of a part of a frame; longer ones are taken for garbage. Five minutes of audio are 10 MB."""
+"""Bytes of a part of a frame; longer ones are taken for garbage. Two minutes of audio are 4 MB."""
 
 Head = Mapping[str, Any]
 

@@ -64,7 +64,7 @@ class LocalSettings(ProviderSettings):
         formats = (AudioFormat(16_000),)
         if self.engine == "moonshine":
             return Capabilities(
-                longest=300.0,
+                longest=120.0,
                 formats=formats,
                 languages=frozenset({"en"}),
                 options=frozenset({"punctuation"}),
