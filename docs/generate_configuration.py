@@ -202,7 +202,8 @@ def written(value: Any, field: FieldInfo | None = None) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, tuple | frozenset | list):
-        return "[" + ", ".join(written(each) for each in value) + "]"
+        texts = [written(each) for each in value]
+        return f"[{', '.join(sorted(texts) if isinstance(value, frozenset) else texts)}]"  # a set's own order is another in each process
     return "{}" if value == {} else str(value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -78,7 +79,8 @@ class Sidecar:
                     return None
                 return f"{self.url} answers, but not as a sidecar does (status {answer.status})"
         except (ClientError, OSError, ValueError) as error:  # ValueError: not an address
-            reason = getattr(error, "strerror", None) or str(error) or "no answer in time"
+            number = getattr(error, "errno", None)
+            reason = os.strerror(number) if number else str(error) or "no answer in time"
             return f"no sidecar answers at {self.url} ({reason}): start one with `asrproxy serve`, name one with --url, or give -c FILE"
 
     async def ready(self, within: float) -> None:
