@@ -14,7 +14,7 @@ import socket
 import sys
 from collections.abc import Callable, Generator, Iterator
 from itertools import chain, groupby
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from asrproxy.audio import protocol
 from asrproxy.audio.arriving import Arriving, behind_tag
@@ -263,14 +263,16 @@ def _opened(body: Arriving, job: Job, container: str) -> InputContainer:
     if job.headerless:
         options |= {"sample_rate": str(job.source_rate), "ch_layout": _layout(job.channels)}
     # The container is the one that was sniffed, and nothing is opened beside it: no playlist, reference or address is followed.
+    # Tags in no known encoding are no reason to refuse a recording; PyAV 19 has no such argument any more.
+    tolerant: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
     return av.open(
         body,
         "r",
         format=_DEMUXERS.get(container, container),
         options=options,
-        metadata_errors="replace",
         buffer_size=2**16,
         io_open=_refuse,
+        **tolerant,
     )
 
 
