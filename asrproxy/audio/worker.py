@@ -265,7 +265,7 @@ def _opened(body: Arriving, job: Job, container: str) -> InputContainer:
     # The container is the one that was sniffed, and nothing is opened beside it: no playlist, reference or address is followed.
     # Tags in no known encoding are no reason to refuse a recording; PyAV 19 has no such argument any more.
     tolerant: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
-    return av.open(
+    opened: InputContainer = av.open(
         body,
         "r",
         format=_DEMUXERS.get(container, container),
@@ -274,6 +274,7 @@ def _opened(body: Arriving, job: Job, container: str) -> InputContainer:
         io_open=_refuse,
         **tolerant,
     )
+    return opened
 
 
 def _samples(opened: InputContainer, job: Job) -> Iterator[Pcm]:
