@@ -1,28 +1,21 @@
-"""CreateToken through aliyun-python-sdk-core: one call, off the loop, signed with the server's time where the local clock is wrong."""
+"""CreateToken: one call by a process that ends with it, signed with the server's time where the local clock is wrong."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import json
-import logging
+import sys
 import time
-from collections.abc import Callable, Mapping
+from asyncio import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
-from urllib.parse import parse_qsl, quote
 
 from yarl import URL
 
 from asrproxy.plugin import Garbled, ProviderError, Refused, Throttled, Unavailable, Unreachable
 from asrproxy_aliyun.status import cleaned
-from asrproxy_aliyun.threads import in_thread
 from asrproxy_aliyun.token import Token
-
-VERSION: Final = "2019-02-28"
 
 # The service refuses a Timestamp that is more than 15 minutes off; below a minute a difference is the network's or the Date header's.
 _SKEW_IGNORED: Final = 60.0
@@ -38,10 +31,10 @@ class Credentials:
 
 
 class CreateToken:
-    """A `TokenSource` that asks Alibaba Cloud.
+    """A `TokenSource` that asks Alibaba Cloud through its SDK, in a process of its own (`token_call` says why).
 
     timeout: seconds of one call. wall: the local clock, Unix seconds. It retries nothing but a signature whose time was wrong, once the
-    answer has told the right time.
+    answer has told the right time. Cancelled or late, the process is killed and its connection with it.
     """
 
     def __init__(
@@ -56,16 +49,21 @@ class CreateToken:
         wall: Callable[[], float] = time.time,
     ) -> None:
         base = URL(url)
-        self._secure = base.scheme == "https"
         self._domain = base.authority
-        self._region = region
-        self._credentials = credentials
         self._timeout = timeout
-        self._ca_file = ca_file
-        self._proxy = proxy
         self._wall = wall
         self._skew = 0.0
-        self._client: Any = None
+        self._order: Final = {
+            "domain": base.authority,
+            "secure": base.scheme == "https",
+            "region": region,
+            "key_id": credentials.key_id,
+            "key_secret": credentials.key_secret,
+            "security_token": credentials.security_token,
+            "timeout": timeout,
+            "ca_file": ca_file,
+            "proxy": proxy,
+        }
 
     @property
     def skew(self) -> float:
@@ -77,16 +75,16 @@ class CreateToken:
         try:
             async with asyncio.timeout(self._timeout):
                 try:
-                    body = await in_thread(self._call, name="aliyun-token")
+                    body = await self._call()
                 except _WrongTime:
-                    body = await in_thread(self._call, name="aliyun-token")
+                    body = await self._call()
         except TimeoutError as error:
             raise Unreachable(f"the token service gave no answer in {self._timeout:g} s") from error
         except _WrongTime as error:
             raise Unavailable("the token service refuses our time; is the local clock right?", vendor_code=error.code) from error
         return self._token(body)
 
-    def _token(self, body: bytes) -> Token:
+    def _token(self, body: str) -> Token:
         try:
             token = json.loads(body)["Token"]
             identity, expire_time = str(token["Id"]), float(token["ExpireTime"])
@@ -97,72 +95,47 @@ class CreateToken:
             raise Garbled("the token service gave a token that has expired already")
         return Token(identity, expires=asyncio.get_running_loop().time() + lifetime, expire_time=expire_time)
 
-    def _call(self) -> bytes:
-        """Blocking: one CreateToken, to the body of its answer."""
-        from aliyunsdkcore.acs_exception.exceptions import ClientException, ServerException
-
+    async def _call(self) -> str:
+        """One CreateToken, to the body of its answer."""
         skew = self._skew if abs(self._skew) > _SKEW_IGNORED else 0.0
-        try:
-            if self._client is None:
-                self._client = self._new_client()
-            return bytes(self._client.do_action_with_exception(self._request(skew)))
-        except ServerException as error:
-            code = str(error.get_error_code())
+        # The local clock as it is, unless it is known to be wrong: then the SDK's own signature is made anew.
+        clock = self._wall() + skew - time.time() if skew else 0.0
+        outcome = await self._run(self._order | {"clock": clock})
+        self._learn_time(outcome["date"])
+        if (refusal := outcome.get("refused")) is not None:
+            code = refusal["code"]
             if code.startswith("InvalidTimeStamp") and abs(self._skew - skew) > _SKEW_IGNORED:
-                raise _WrongTime(code) from error
-            raise _error_of_code(code, str(error.get_error_msg()), error.get_http_status()) from error
-        except ClientException as error:
-            # Its text holds the whole URL, signature and key id: only the reason is passed on, and no cause that would print it.
-            raise Unreachable(f"the token service at {self._domain} cannot be reached: {_reason(str(error))}") from None
-        except IndexError as error:
-            # SDK core takes the part after the first ":" of this one error's message, and fails where there is none.
-            raise _error_of_code("SignatureDoesNotMatch", "", 400) from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise Unreachable(f"the token service at {self._domain} cannot be reached: {type(error).__name__}") from error
-        finally:
-            if self._client is not None:
-                self._client.session.close()  # asked once a day: no connection is kept
+                raise _WrongTime(code)
+            raise _error_of_code(code, refusal["message"], refusal["http_status"])
+        if (reason := outcome.get("unreachable")) is not None:
+            raise Unreachable(f"the token service at {self._domain} cannot be reached: {reason}")
+        return str(outcome["body"])
 
-    def _new_client(self) -> Any:
-        from aliyunsdkcore.client import AcsClient
-
-        # It logs every failure to stderr by itself, with the key id in the URL; ours are announced as events.
-        logging.getLogger("aliyunsdkcore").setLevel(logging.CRITICAL)
-        logging.getLogger("aliyunsdkcore.client").setLevel(logging.CRITICAL)
-        client = AcsClient(
-            self._credentials.key_id,
-            self._credentials.key_secret,
-            self._region,
-            auto_retry=False,
-            connect_timeout=self._timeout,
-            timeout=self._timeout,
-            verify=self._ca_file,
-            # Left empty, it would read HTTP_PROXY but not NO_PROXY.
-            proxy={"http": self._proxy, "https": self._proxy} if self._proxy else {"none": ""},
-        )
-        client.session.hooks["response"].append(self._learn_time)
-        return client
-
-    def _request(self, skew: float) -> Any:
-        from aliyunsdkcore.http import method_type, protocol_type
-
-        request = _request_type()(self._credentials.key_secret, skew and (lambda: self._wall() + skew))
-        request.set_domain(self._domain)
-        request.set_version(VERSION)
-        request.set_action_name("CreateToken")
-        request.set_method(method_type.POST)
-        request.set_protocol_type(protocol_type.HTTPS if self._secure else protocol_type.HTTP)
-        if self._credentials.security_token:
-            # Not through its StsTokenCredential: the environment's ALIYUN_ACCESS_KEY_ID would win over that.
-            request.add_query_param("SecurityToken", self._credentials.security_token)
-        return request
-
-    def _learn_time(self, response: Any, *args: object, **kwargs: object) -> None:
+    async def _run(self, order: dict[str, Any]) -> dict[str, Any]:
         try:
-            server = parsedate_to_datetime(response.headers["Date"]).timestamp()
-        except (KeyError, TypeError, ValueError):
+            process = await subprocess.create_subprocess_exec(
+                sys.executable, "-P", "-m", "asrproxy_aliyun.token_call",
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                start_new_session=True,  # a signal to the sidecar's group is the sidecar's to handle
+            )  # fmt: skip
+        except OSError as error:
+            raise Unavailable(f"no process for CreateToken could be started: {error.strerror or error}") from error
+        try:
+            written, _ = await process.communicate(json.dumps(order).encode())
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()  # killed: it is there at once
+        try:
+            outcome: dict[str, Any] = json.loads(written)
+        except ValueError as error:
+            raise Unavailable(f"the process for CreateToken ended without an outcome (status {process.returncode})") from error
+        return outcome
+
+    def _learn_time(self, date: float | None) -> None:
+        if date is None:
             return
-        skew = server - self._wall()
+        skew = date - self._wall()
         # The header counts whole seconds: a small difference says nothing.
         self._skew = skew if abs(skew) > 2 else 0.0
 
@@ -173,42 +146,6 @@ class _WrongTime(Exception):
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
-
-
-def sign(method: str, params: Mapping[str, str], secret: str) -> str:
-    """The RPC signature of `params` (without Signature): nls-protocol, section 1."""
-    canonical = "&".join(f"{_encoded(name)}={_encoded(value)}" for name, value in sorted(params.items()))
-    to_sign = f"{method}&%2F&{_encoded(canonical)}"
-    digest = hmac.new(f"{secret}&".encode(), to_sign.encode(), hashlib.sha1).digest()
-    return base64.b64encode(digest).decode()
-
-
-def _encoded(text: str) -> str:
-    return quote(text, safe="~")
-
-
-def _request_type() -> Any:
-    from aliyunsdkcore.request import CommonRequest
-
-    class TimedRequest(CommonRequest):  # type: ignore[misc]
-        """SDK core always signs with the local clock; `now` (Unix seconds) takes its place and the signature is made anew."""
-
-        def __init__(self, secret: str, now: Callable[[], float] | None) -> None:
-            super().__init__()
-            self._secret = secret
-            self._now = now
-
-        def get_url(self, region_id: str, ak: str, secret: str) -> str:
-            signed: str = super().get_url(region_id, ak, secret)
-            if not self._now:
-                return signed
-            params = dict(parse_qsl(signed.partition("?")[2], keep_blank_values=True))
-            del params["Signature"]
-            params["Timestamp"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._now()))
-            params["Signature"] = sign(self.get_method(), params, self._secret)
-            return "/?" + "&".join(f"{_encoded(name)}={_encoded(value)}" for name, value in params.items())
-
-    return TimedRequest
 
 
 # By the beginning of the code: most come with a second part after a dot.
@@ -239,22 +176,3 @@ def _error_of_code(code: str, message: str, http_status: int | None) -> Provider
     if code.startswith(_AGAIN) or (http_status or 500) >= 500:
         return Unavailable(f"{said}: {cleaned(message)}", vendor_code=code)
     return Refused(f"{said}: {cleaned(message)} (check token_url)", vendor_code=code)
-
-
-_REASONS: Final[Mapping[str, str]] = {
-    "certificate": "its certificate is not trusted (see ca_file)",
-    "name or service not known": "its name has no address",
-    "name resolution": "its name has no address",
-    "nodename": "its name has no address",
-    "timed out": "it takes too long",
-    "refused": "connection refused",
-    "reset": "connection reset",
-    "aborted": "it closed the connection",
-    "no such file": "ca_file cannot be read",
-    "ca certificate": "ca_file cannot be read",
-}
-
-
-def _reason(text: str) -> str:
-    lowered = text.lower()
-    return next((reason for sign_, reason in _REASONS.items() if sign_ in lowered), "network error")

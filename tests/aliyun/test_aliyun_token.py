@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 import pytest
 
 from asrproxy.plugin import (
@@ -21,9 +22,10 @@ from asrproxy.plugin import (
     Unavailable,
     Unreachable,
 )
-from asrproxy_aliyun.createtoken import CreateToken, Credentials, sign
+from asrproxy_aliyun.createtoken import CreateToken, Credentials
 from asrproxy_aliyun.emulator import Emulator, Outage, Scripted, ScriptedToken
 from asrproxy_aliyun.token import Token, TokenLease
+from asrproxy_aliyun.token_call import sign
 from tests.aliyun.making import Make
 
 TRANSPORTS = ["rest", "websocket", "sdk"]
@@ -256,6 +258,16 @@ async def test_a_cancelled_waiter_leaves_the_refresh_to_the_others(cloud: Emulat
     await lease.aclose()
 
 
+async def test_a_call_that_is_given_up_leaves_no_process_and_no_connection(cloud: Emulator) -> None:
+    await cloud.token_outage(Outage.SILENT)
+    call = asyncio.create_task(_source(cloud).issue(None))
+    while not _token_calls():
+        await asyncio.sleep(0.01)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    assert not _token_calls()
+
+
 async def test_temporary_keys_send_their_security_token() -> None:
     async with Emulator(security_token="sts-token") as cloud:
         assert (await _source(cloud, security="sts-token").issue(None)).id
@@ -284,6 +296,11 @@ async def test_nothing_secret_is_written_to_the_log(
     written = caplog.text + "".join(capfd.readouterr())
     assert cloud.access_key_id not in written
     assert "wrong-secret" not in written
+
+
+def _token_calls() -> list[psutil.Process]:
+    """The processes that ask for a token, by what they run."""
+    return [each for each in psutil.Process().children() if "asrproxy_aliyun.token_call" in each.cmdline()]
 
 
 def _source(
