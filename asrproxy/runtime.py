@@ -104,8 +104,9 @@ class Runtime:
         try:
             if self._first.shared is not None:
                 from asrproxy.fleet.fleet import Fleet
+                from asrproxy.fleet.redis import redis_ground
 
-                self.fleet = await self._stack.enter_async_context(Fleet(self._first.shared, announce=self.announce))
+                self.fleet = await self._stack.enter_async_context(Fleet(await redis_ground(self._first.shared), announce=self.announce))
             self._current = await self._open(1, self._first, {})
         except BaseException:
             await self._stack.aclose()

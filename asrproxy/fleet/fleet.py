@@ -1,4 +1,4 @@
-"""What the sidecars of an account share through Redis, opened."""
+"""What the sidecars of an account share, or the workers of one sidecar, opened."""
 
 from __future__ import annotations
 
@@ -10,39 +10,32 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, Self
 
-from asrproxy.config.models import SharedSettings
 from asrproxy.fleet.rate import ABSENT, ASK, HORIZON, LEAVE, SharedRate
-from asrproxy.fleet.redis import Away, Scripts
-from asrproxy.fleet.seal import Clear, Seal, Sealed
+from asrproxy.fleet.scripts import Away, Ground
 from asrproxy.fleet.token import SharedTokens
 from asrproxy.plugin import Noted, Observer, TokenStore, ignore
 
 
 class Fleet:
-    """An async context manager. Redis need not be there, now or later: what is shared then goes on with this sidecar's share.
+    """An async context manager. Its ground (Redis, or the supervisor of several workers) need not be there, now or later: what is shared
+    then goes on with this sidecar's share.
 
-    One task asks Redis for all rates; no call waits for it longer than `shared.timeout`. Raises ConfigError when entered: a package is
-    missing, or `shared.redis` is no address.
+    One task asks for all rates; no call waits for it longer than the ground's own timeout.
     """
 
-    def __init__(self, settings: SharedSettings, *, announce: Observer = ignore) -> None:
-        self._settings: Final = settings
+    def __init__(self, ground: Ground, *, announce: Observer = ignore) -> None:
+        self._ground: Final = ground
+        self._scripts: Final = ground.scripts
         self._announce: Final = announce
         self._owner: Final = secrets.token_hex(8)
         self._rates: list[SharedRate] = []
         self._wake = asyncio.Event()
-        self._scripts: Scripts
         self._task: asyncio.Task[None] | None = None
-        self.tokens: TokenStore
+        self.tokens: Final[TokenStore] = SharedTokens(ground.scripts, prefix=ground.prefix, seal=ground.seal)
         self.away = False
-        """Whether the last try found Redis away."""
+        """Whether the last try found the ground away."""
 
     async def __aenter__(self) -> Self:
-        settings = self._settings
-        secret = settings.secret.get_secret_value() if settings.secret is not None else None
-        seal: Seal = Clear() if secret is None else await asyncio.to_thread(Sealed, secret)
-        self._scripts = Scripts(settings.redis.get_secret_value(), timeout=settings.timeout)
-        self.tokens = SharedTokens(self._scripts, prefix=settings.prefix, seal=seal)
         self._task = asyncio.create_task(self._keep(), name="fleet")
         return self
 
@@ -79,7 +72,7 @@ class Fleet:
     def status(self) -> Mapping[str, object]:
         """JSON values, no secrets."""
         return {
-            "redis": "away" if self.away else "here",
+            self._ground.name: "away" if self.away else "here",
             "rates": {each.name: {"sidecars": each.sidecars, "local": each.local, "warned": each.warnings} for each in self._rates},
         }
 
@@ -120,14 +113,14 @@ class Fleet:
             rate.granted(loop.time(), count=count, delay=delay / 1e6, sidecars=sidecars, warning=warning / 1e3)
             if self.away:
                 self.away = False
-                self._announce(Noted("info", "redis is back: the limits are shared again", {"sidecars": sidecars}))
+                self._announce(Noted("info", f"{self._ground.name} is back: the limits are shared again", {"sidecars": sidecars}))
 
     def _lost(self, rate: SharedRate, reason: str) -> None:
         rate.lost(asyncio.get_running_loop().time(), jitter=random.random())
         if not self.away:
             self.away = True
             details: dict[str, object] = {"reason": reason, "sidecars": rate.sidecars}
-            self._announce(Noted("warning", "redis is away: on with this sidecar's share of the limits", details))
+            self._announce(Noted("warning", f"{self._ground.name} is away: on with this sidecar's share of the limits", details))
 
     async def _leave(self, name: str) -> None:
         with suppress(Away):
@@ -135,5 +128,5 @@ class Fleet:
 
     def _keys(self, name: str) -> list[str]:
         # The braces keep all three on one node of a Redis cluster.
-        base = f"{self._settings.prefix}:rate:{{{name}}}"
+        base = f"{self._ground.prefix}:rate:{{{name}}}"
         return [base, f"{base}:sidecars", f"{base}:open"]

@@ -1,4 +1,4 @@
-"""Redis as the fleet uses it: one script at a time, answered in time or not there."""
+"""Redis as the fleet's ground: one script at a time, answered in time or not there."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import asyncio
 from contextlib import suppress
 from typing import Any, Self
 
+from asrproxy.config.models import SharedSettings
 from asrproxy.errors import ConfigError
+from asrproxy.fleet.scripts import Away, Ground
+from asrproxy.fleet.seal import Clear, Seal, Sealed
 
 
-class Away(Exception):
-    """Redis cannot be used now: not reached, too slow, full, starting or refusing. The fleet goes on without it."""
+async def redis_ground(settings: SharedSettings) -> Ground:
+    """Where the sidecars of an account meet. Redis need not be there yet. Raises ConfigError: a package is missing, or not an address."""
+    secret = settings.secret.get_secret_value() if settings.secret is not None else None
+    seal: Seal = Clear() if secret is None else await asyncio.to_thread(Sealed, secret)
+    return Ground("redis", RedisScripts(settings.redis.get_secret_value(), timeout=settings.timeout), seal, settings.prefix)
 
 
-class Scripts:
+class RedisScripts:
     """Runs Lua scripts in Redis.
 
     timeout: seconds for everything, connecting too. Nothing is repeated here: the caller knows what to do without Redis.

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
-from asrproxy.fleet.redis import Away, Scripts
+from asrproxy.fleet.scripts import Away, Scripts
 from asrproxy.fleet.seal import Seal
 from asrproxy.plugin import Credential
 
@@ -42,7 +42,7 @@ RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.cal
 
 
 class SharedTokens:
-    """The plugin's `TokenStore` in Redis.
+    """The plugin's `TokenStore` where the fleet meets.
 
     The end of a token is kept as the key's own time to live, so sidecars with wrong clocks agree on it. While Redis is away each makes its
     own: a token more is harmless, no token is not.

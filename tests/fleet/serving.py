@@ -11,6 +11,8 @@ from asrproxy.config.models import SharedSettings
 from asrproxy.events import Event, Noted
 from asrproxy.fleet.fleet import Fleet
 from asrproxy.fleet.rate import SharedRate
+from asrproxy.fleet.redis import redis_ground
+from asrproxy.fleet.scripts import Ground
 
 
 class Server:
@@ -69,14 +71,21 @@ class Server:
 class Sidecar:
     """A fleet's member with one rate, and what it announced."""
 
-    def __init__(self, url: str, *, rate: float = 300.0, burst: int = 6, secret: str | None = None, timeout: float = 0.25) -> None:
+    def __init__(
+        self, where: str | Ground, *, rate: float = 300.0, burst: int = 6, secret: str | None = None, timeout: float = 0.25
+    ) -> None:
         self.events: asyncio.Queue[Event] = asyncio.Queue()
-        self._settings = SharedSettings.model_validate({"redis": url, "secret": secret, "timeout": timeout})
+        self._where, self._secret, self._timeout = where, secret, timeout
         self._rate, self._burst = rate, burst
-        self.fleet = Fleet(self._settings, announce=self.events.put_nowait)
+        self.fleet: Fleet
         self.rate: SharedRate
 
     async def __aenter__(self) -> Sidecar:
+        ground = self._where
+        if isinstance(ground, str):
+            settings = {"redis": ground, "secret": self._secret, "timeout": self._timeout}
+            ground = await redis_ground(SharedSettings.model_validate(settings))
+        self.fleet = Fleet(ground, announce=self.events.put_nowait)
         await self.fleet.__aenter__()
         self.rate = self.fleet.rate("aliyun", rate=self._rate, burst=self._burst)
         return self
