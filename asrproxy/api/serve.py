@@ -6,11 +6,12 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from asrproxy.api.sidecar import sidecar
+from asrproxy.config.load import sources
 from asrproxy.config.models import Configuration
 from asrproxy.errors import ConfigError
 from asrproxy.events import ConfigReloaded, Noted
@@ -18,7 +19,7 @@ from asrproxy.ops.logs import Log
 from asrproxy.runtime import Runtime
 
 WATCH: Final = 2.0
-"""Seconds between looks at the configuration file: a ConfigMap's `..data` swap changes its identity, an editor its time."""
+"""Seconds between looks at the configuration's files: a mounted volume's `..data` swap changes their identity, an editor their time."""
 
 Load = Callable[[], Configuration]
 
@@ -33,7 +34,7 @@ def serve(configuration: Configuration, source: Path | None, load: Load | None =
 async def _serve(configuration: Configuration, source: Path | None, load: Load | None) -> int:
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
     log = Log(configuration.log)
-    seen = None if source is None else _identity(source)  # before anything opens: what changes meanwhile is a change
+    seen = {} if source is None else _identities(source)  # before anything opens: what changes meanwhile is a change
     loop = asyncio.get_running_loop()
     stop, reload = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -78,15 +79,20 @@ async def _reloading(runtime: Runtime, wanted: asyncio.Event, load: Load | None)
             runtime.announce(ConfigReloaded(runtime.current.number, error))
 
 
-async def _watching(source: Path, seen: Identity | None, wanted: asyncio.Event) -> None:
+async def _watching(source: Path, seen: Mapping[Path, Identity | None], wanted: asyncio.Event) -> None:
     while True:
         await asyncio.sleep(WATCH)
-        if (now := _identity(source)) != seen and now is not None:
-            seen = now
+        now = {each: _identity(each) for each in seen}
+        if now != seen and now[source] is not None:
+            seen = await asyncio.to_thread(_identities, source)  # a changed file may name other files
             wanted.set()
 
 
 Identity = tuple[str, int, int, int]
+
+
+def _identities(source: Path) -> dict[Path, Identity | None]:
+    return {each: _identity(each) for each in sources(source)}
 
 
 def _identity(source: Path) -> Identity | None:

@@ -51,6 +51,7 @@ async def sidecar(configuration: Configuration, observers: Sequence[Observer] = 
 
     async with AsyncExitStack() as stack:
         runtime = await stack.enter_async_context(Runtime(configuration, provider_type=provider_type, observer=announce))
+        metrics.follow(lambda: runtime.in_flight)
         server = configuration.server
         urls = await _listening(stack, create_api(runtime, metrics), server.listen, "server.listen")
         ops_urls = await _listening(stack, create_ops(runtime, metrics), server.ops_listen, "server.ops_listen")

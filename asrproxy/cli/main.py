@@ -10,6 +10,7 @@ import typer
 from asrproxy.cli.check import command as check
 from asrproxy.cli.emulate import CONTEXT
 from asrproxy.cli.emulate import command as emulate
+from asrproxy.cli.health import command as health
 from asrproxy.cli.providers import command as providers
 from asrproxy.cli.recognize import command as recognize
 from asrproxy.cli.schema import command as schema
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command("serve")(serve)
 app.command("recognize")(recognize)
 app.command("check")(check)
+app.command("health")(health)
 app.command("providers")(providers)
 app.command("schema")(schema)
 app.command("emulate", context_settings=CONTEXT, add_help_option=False)(emulate)

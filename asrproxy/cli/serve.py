@@ -11,7 +11,7 @@ from asrproxy.errors import ConfigError
 
 
 def command(config: ConfigOption = None) -> None:
-    """Run the sidecar until SIGTERM or Ctrl-C. SIGHUP, or a change of the file, takes a new configuration."""
+    """Run the sidecar until SIGTERM or Ctrl-C. SIGHUP, or a change of the file or one it names, takes a new configuration."""
     source = Source.of(config)
     configuration = source.load()
     from asrproxy.api.serve import serve

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from asrproxy.config.document import Document, Path, Value, parse
 from asrproxy.config.faults import HIDDEN, Fault, faults_of, hide, secrets_of, step, written
 from asrproxy.config.models import Configuration, PolicySettings, ProviderEntry
-from asrproxy.config.substitute import Substituted, substitute
+from asrproxy.config.substitute import Substituted, files_named, substitute
 from asrproxy.errors import ConfigError
 from asrproxy.plugin import ProviderSettings
 
@@ -53,6 +53,15 @@ def load(path: FilePath | None, *, environ: Mapping[str, str], provider_settings
     except ValueError as error:
         raise ConfigError(f"{path}: the configuration cannot be read: it is not UTF-8 text") from error
     return loads(text, str(path), environ=environ, provider_settings=provider_settings, folder=path.parent)
+
+
+def sources(path: FilePath) -> tuple[FilePath, ...]:
+    """The files that a configuration is made of: itself first, then those that its values name; itself only where it cannot be read."""
+    try:
+        document = parse(path.read_bytes().decode("utf-8-sig"), str(path))
+    except (OSError, ValueError, ConfigError):
+        return (path,)
+    return (path, *files_named(document, folder=path.parent))
 
 
 def loads(

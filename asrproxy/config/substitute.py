@@ -40,6 +40,27 @@ def substitute(document: Document, *, environ: Mapping[str, str], folder: FilePa
     return filled
 
 
+def files_named(document: Document, *, folder: FilePath) -> tuple[FilePath, ...]:
+    """The files that its values name as `${file:…}`, each once, in order, whether they are there or not."""
+    found: dict[FilePath, None] = {}
+
+    def look(value: Value) -> None:
+        if isinstance(value, dict):
+            for each in value.values():
+                look(each)
+        elif isinstance(value, list):
+            for each in value:
+                look(each)
+        elif isinstance(value, str):
+            for match in _REFERENCE.finditer(value):
+                name = (match[1] or "").removeprefix("file:").strip()
+                if (match[1] or "").startswith("file:") and name and "\0" not in name:
+                    found[folder / name] = None
+
+    look(document.root)
+    return tuple(found)
+
+
 class _Fault(Exception):
     pass
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -56,6 +57,7 @@ class Metrics:
         )
         self._refusals = Counter("asrproxy_limit_refusals", "Calls that got no permit.", ["provider", "limit"], registry=registry)
         self._tokens = Counter("asrproxy_token_refreshes", "Tokens asked for.", ["provider", "outcome"], registry=registry)
+        self._in_flight = Gauge("asrproxy_requests_in_flight", "Requests being worked on: what a gateway is scaled by.", registry=registry)
         self._generation = Gauge("asrproxy_config_generation", "Configurations taken since the start.", registry=registry)
         self._generation.set(1)
         self._reload_failures = Counter("asrproxy_config_reload_failures", "Configurations refused.", registry=registry)
@@ -90,6 +92,10 @@ class Metrics:
                     self._reload_failures.inc()
             case _:
                 pass
+
+    def follow(self, in_flight: Callable[[], int]) -> None:
+        """Asks for the number of requests being worked on whenever the metrics are read."""
+        self._in_flight.set_function(in_flight)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """The body and its content type, by what the scraper accepts."""

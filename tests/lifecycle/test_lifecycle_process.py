@@ -115,6 +115,45 @@ async def test_a_swapped_configmap_is_taken(tmp_path: Path) -> None:
         assert list(status["providers"]) == ["other"]
 
 
+async def test_a_swapped_secret_is_taken_and_what_it_held_is_worth_nothing_any_more(tmp_path: Path) -> None:
+    """Keys are changed by changing the Secret: the file that names them stays as it is."""
+    mount = tmp_path / "secrets"
+    for name, token in (("first", "an-old-token"), ("second", "a-new-token")):
+        (mount / name).mkdir(parents=True)
+        (mount / name / "token").write_text(token + "\n")
+    (mount / "..data").symlink_to("first")
+    (mount / "token").symlink_to("..data/token")
+    text = FAKE.format(folder=tmp_path, latency="0s").replace("drain:", 'tokens: ["${file:secrets/token}"], drain:')
+    (tmp_path / "asrproxy.yaml").write_text(text)
+
+    async def answered(token: str) -> int:
+        return (await running.api.post("/v1/recognize", data=WAV, headers={"Authorization": f"Bearer {token}"})).status
+
+    async with serving(tmp_path) as running:
+        assert (await answered("an-old-token"), await answered("a-new-token")) == (200, 401)
+        (mount / "..new").symlink_to("second")
+        (mount / "..new").replace(mount / "..data")
+        await running.logged("configuration taken")
+        assert (await answered("an-old-token"), await answered("a-new-token")) == (401, 200)
+
+
+async def test_requests_being_worked_on_are_a_metric(tmp_path: Path) -> None:
+    async def in_flight() -> str:
+        metrics = await (await running.ops.get("/metrics")).text()
+        return next(line.split()[1] for line in metrics.splitlines() if line.startswith("asrproxy_requests_in_flight "))
+
+    async with serving(tmp_path, latency="600s") as running:
+        assert await in_flight() == "0.0"
+        calls = [asyncio.create_task(running.api.post("/v1/recognize", data=WAV)) for _ in range(2)]
+        while await in_flight() != "2.0":
+            await asyncio.sleep(0.01)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        while await in_flight() != "0.0":
+            await asyncio.sleep(0.01)
+
+
 async def test_a_caller_who_hangs_up_stops_the_work(tmp_path: Path) -> None:
     async with serving(tmp_path, latency="600s") as running:
         call = asyncio.create_task(running.api.post("/v1/recognize", data=WAV))
