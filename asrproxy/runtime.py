@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ from asrproxy.audio.decode import Decoders
 from asrproxy.config.models import DEFAULT_ROUTE, Configuration, ProviderEntry, RouteSettings, ServerSettings
 from asrproxy.errors import ConfigError
 from asrproxy.events import CircuitChanged, ConfigReloaded, Event, Observer
+from asrproxy.place import Place, part_of
 from asrproxy.plugin import Host, Provider, ProviderSettings
 from asrproxy.policy.stack import ProviderStack, RouteStack
 from asrproxy.recognizer import Recognizer, Route
@@ -78,13 +80,17 @@ class Generation:
 class Runtime:
     """The running sidecar's inside: an async context manager that opens a configuration and ends all of it.
 
-    provider_type: name to class (discovery). observer: hears every event.
+    provider_type: name to class (discovery). observer: hears every event. place: this is one of several workers, and has its part of the
+    limits.
     """
 
-    def __init__(self, configuration: Configuration, *, provider_type: ProviderFactory, observer: Observer) -> None:
+    def __init__(
+        self, configuration: Configuration, *, provider_type: ProviderFactory, observer: Observer, place: Place | None = None
+    ) -> None:
         self.began: Final = time.monotonic()
         self.announce: Final = observer
         self.draining = False
+        self.place: Final = place
         self._take(configuration.server)
         self._first = configuration
         self._provider_type = provider_type
@@ -96,7 +102,12 @@ class Runtime:
         """What is shared with the other sidecars of the account, where `shared` is set."""
         audio = configuration.server.audio
         self.decoders = Decoders(
-            decoder=audio.decoder, workers=audio.workers, idle=audio.idle, timeout=audio.timeout, memory=audio.memory, announce=observer
+            decoder=audio.decoder,
+            workers=_decoders(audio.workers, place),
+            idle=audio.idle,
+            timeout=audio.timeout,
+            memory=audio.memory,
+            announce=observer,
         )
 
     async def __aenter__(self) -> Self:
@@ -107,6 +118,11 @@ class Runtime:
                 from asrproxy.fleet.redis import redis_ground
 
                 self.fleet = await self._stack.enter_async_context(Fleet(await redis_ground(self._first.shared), announce=self.announce))
+            elif self.place is not None:
+                from asrproxy.fleet.fleet import Fleet
+                from asrproxy.fleet.together import together_ground
+
+                self.fleet = await self._stack.enter_async_context(Fleet(together_ground(self.place.keeper), announce=self.announce))
             self._current = await self._open(1, self._first, {})
         except BaseException:
             await self._stack.aclose()
@@ -143,7 +159,7 @@ class Runtime:
         Raises ConfigError, and the old one stays: `server.listen` and `server.ops_listen` need a restart.
         """
         old = self._current
-        for key in ("listen", "ops_listen", "audio", "uvloop"):
+        for key in ("listen", "ops_listen", "audio", "uvloop", "workers"):
             if getattr(configuration.server, key) != getattr(self.server, key):
                 raise ConfigError(f"server.{key} changed: that needs a restart")
         if configuration.shared != self._first.shared:
@@ -225,9 +241,8 @@ class Runtime:
             raise
         rate = self._shared_rate(name, entry)
         observer = self.announce if rate is None else self._warning_others(name, entry, rate)
-        stack = ProviderStack(
-            name, provider, entry.policy, observer=observer, convert=self.decoders.convert, random=random.Random(), rate=rate
-        )
+        policy = entry.policy if self.place is None else part_of(entry.policy, self.place.of)
+        stack = ProviderStack(name, provider, policy, observer=observer, convert=self.decoders.convert, random=random.Random(), rate=rate)
         if rate is not None:
             rate.warned = stack.warn
         return Opened(entry, provider, stack, None if self.fleet is None or rate is None else partial(self.fleet.drop, rate))
@@ -256,3 +271,8 @@ class Runtime:
         stack = RouteStack(name, [each.stack for each in members], settings.hedge, observer=self.announce, random=random.Random())
         policy = members[0].entry.policy
         return Route(stack, policy.timeout, policy.long_audio)
+
+
+def _decoders(wanted: int, place: Place | None) -> int:
+    """Decoder processes of this worker: one a core between all workers, where the configuration does not say."""
+    return max(1, (os.cpu_count() or 1) // place.of) if place is not None and not wanted else wanted

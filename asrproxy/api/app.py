@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from aiohttp import web
 
 from asrproxy.api import health, openai, openapi, recognize, status, stream
 from asrproxy.api.guard import guard
 from asrproxy.api.request import RUNTIME
+from asrproxy.api.together import relay
 from asrproxy.ops.metrics import Metrics
 from asrproxy.runtime import Runtime
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def create_api(runtime: Runtime, metrics: Metrics) -> web.Application:
-    """Everything a pod's own containers may call. Opens nothing."""
+def create_api(runtime: Runtime, metrics: Metrics, *, together: Path | None = None) -> web.Application:
+    """Everything a pod's own containers may call. Opens nothing. together: where health and metrics of all workers are answered."""
     app = web.Application(middlewares=[guard], client_max_size=runtime.server.max_body)
     app[RUNTIME] = runtime
     app[health.METRICS] = metrics
@@ -27,7 +29,11 @@ def create_api(runtime: Runtime, metrics: Metrics) -> web.Application:
     app.router.add_get("/v1/models/{name}", openai.model)
     app.router.add_get("/v1/status", status.status)
     app.router.add_get("/openapi.json", openapi.openapi)
-    _add_health(app)
+    if together is None:
+        _add_health(app)
+    else:
+        for path in ("/livez", "/readyz", "/metrics"):
+            app.router.add_get(path, relay(together))
     return app
 
 

@@ -11,10 +11,9 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from asrproxy.api.problems import METHOD_NOT_ALLOWED, error_body, face_of, problem
-from asrproxy.api.render import dumped
+from asrproxy.api.problems import face_of, of_aiohttp, problem
 from asrproxy.api.request import ACCOUNT, REQUEST_ID, RUNTIME, Account, request_id_of
-from asrproxy.errors import AsrError, BodyTooLarge, Draining, Forbidden, InvalidParameter, NotFound, Unauthorized
+from asrproxy.errors import AsrError, Draining, Forbidden, Unauthorized
 from asrproxy.events import Noted, RequestEnded
 from asrproxy.runtime import Runtime
 
@@ -42,7 +41,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
                 raise Draining("the proxy is shutting down; try again at another one", retry_after=1.0)
         response = await handler(request)
     except web.HTTPException as error:
-        response = _of_aiohttp(error, request, request_id, account)
+        refused, response = of_aiohttp(error, request, request_id)
+        account.failed(refused)
     except AsrError as error:
         account.failed(error)
         response = problem(error, request_id)
@@ -82,26 +82,6 @@ def _announce(runtime: Runtime, account: Account, request_id: str, status: int, 
             stages=account.stages.seconds,
         )
     )
-
-
-def _of_aiohttp(error: web.HTTPException, request: web.Request, request_id: str, account: Account) -> web.Response:
-    """aiohttp's own refusals, in our shape."""
-    if isinstance(error, web.HTTPMethodNotAllowed):
-        allowed = ", ".join(sorted(error.allowed_methods))
-        known = AsrError(f"{request.method} is not served at {request.path}; allowed: {allowed}")
-        account.failed(known)
-        face = METHOD_NOT_ALLOWED
-        body = error_body(known, request_id) | {"code": face.code, "type": face.type, "message": known.message}
-        return web.Response(status=405, body=dumped({"error": body}), content_type="application/json", headers={"Allow": allowed})
-    refused: AsrError
-    if isinstance(error, web.HTTPNotFound):
-        refused = NotFound(f"nothing is served at {request.path}")
-    elif isinstance(error, web.HTTPRequestEntityTooLarge):
-        refused = BodyTooLarge("the body is larger than server.max_body")
-    else:
-        refused = InvalidParameter(error.reason or "the request cannot be read")
-    account.failed(refused)
-    return problem(refused, request_id)
 
 
 def _check_token(request: web.Request, runtime: Runtime) -> None:

@@ -129,3 +129,22 @@ def problem(error: BaseException, request_id: str) -> web.Response:
     if isinstance(error, errors.Unauthorized):
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def of_aiohttp(error: web.HTTPException, request: web.Request, request_id: str) -> tuple[errors.AsrError, web.Response]:
+    """aiohttp's own refusals, as an error of ours and in our shape."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        known = AsrError(f"{request.method} is not served at {request.path}; allowed: {allowed}")
+        face = METHOD_NOT_ALLOWED
+        body = error_body(known, request_id) | {"code": face.code, "type": face.type, "message": known.message}
+        dumped = json.dumps({"error": body}, ensure_ascii=False).encode()
+        return known, web.Response(status=405, body=dumped, content_type="application/json", headers={"Allow": allowed})
+    refused: AsrError
+    if isinstance(error, web.HTTPNotFound):
+        refused = errors.NotFound(f"nothing is served at {request.path}")
+    elif isinstance(error, web.HTTPRequestEntityTooLarge):
+        refused = errors.BodyTooLarge("the body is larger than server.max_body")
+    else:
+        refused = errors.InvalidParameter(error.reason or "the request cannot be read")
+    return refused, problem(refused, request_id)

@@ -6,16 +6,18 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from asrproxy.api.sidecar import sidecar
+from asrproxy.api.sidecar import Handed, sidecar
 from asrproxy.config.load import sources
 from asrproxy.config.models import Configuration
 from asrproxy.errors import ConfigError
 from asrproxy.events import ConfigReloaded, Noted
 from asrproxy.ops.logs import Log
+from asrproxy.place import Place
 from asrproxy.runtime import Runtime
 
 WATCH: Final = 2.0
@@ -24,14 +26,26 @@ WATCH: Final = 2.0
 Load = Callable[[], Configuration]
 
 
-def serve(configuration: Configuration, source: Path | None, load: Load | None = None) -> int:
-    """Runs until SIGTERM or SIGINT, then drains. load: reads the configuration anew for SIGHUP and file changes. Returns an exit status."""
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a supervisor gives a worker. ready: a descriptor to write to once it listens."""
+
+    place: Place
+    sockets: Sequence[Handed]
+    ready: int
+
+
+def serve(configuration: Configuration, source: Path | None, load: Load | None = None, given: Given | None = None) -> int:
+    """Runs until SIGTERM or SIGINT, then drains. load: reads the configuration anew for SIGHUP and file changes. Returns an exit status.
+
+    given: this process is one of several workers.
+    """
     factory = _uvloop() if configuration.server.uvloop else None
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(_serve(configuration, source, load))
+        return runner.run(_serve(configuration, source, load, given))
 
 
-async def _serve(configuration: Configuration, source: Path | None, load: Load | None) -> int:
+async def _serve(configuration: Configuration, source: Path | None, load: Load | None, given: Given | None) -> int:
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
     log = Log(configuration.log)
     seen = {} if source is None else _identities(source)  # before anything opens: what changes meanwhile is a change
@@ -40,8 +54,19 @@ async def _serve(configuration: Configuration, source: Path | None, load: Load |
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
-    async with sidecar(configuration, [log]) as running:
-        log(Noted("info", "listening", {"api": list(running.urls), "ops": list(running.ops_urls), "config": str(source or "built-in")}))
+    if given is None and configuration.server.workers != 1:
+        from asrproxy.api.supervisor import supervise
+
+        return await supervise(configuration, source, stop, reload, log)
+    place, sockets = (None, ()) if given is None else (given.place, given.sockets)
+    async with sidecar(configuration, [log], place, sockets) as running:
+        if given is None:
+            details: dict[str, object] = {"api": list(running.urls), "ops": list(running.ops_urls), "config": str(source or "built-in")}
+            log(Noted("info", "listening", details))
+        else:
+            log(Noted("info", "worker listening", {"worker": given.place.index}))
+            os.write(given.ready, b"1")
+            os.close(given.ready)
         tasks = [asyncio.create_task(_reloading(running.runtime, reload, load))]
         if source is not None and load is not None:
             tasks.append(asyncio.create_task(_watching(source, seen, reload)))

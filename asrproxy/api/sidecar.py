@@ -19,8 +19,11 @@ from asrproxy.discovery import provider_type
 from asrproxy.errors import ConfigError
 from asrproxy.events import Event, Observer
 from asrproxy.ops.metrics import Metrics
+from asrproxy.place import Place
 from asrproxy.runtime import Runtime
 
+Handed = tuple[str, socket.socket]
+"""A listening socket with its address as people write it."""
 BACKLOG: Final = 1024
 SHUTDOWN: Final = 2.0
 """Seconds that connections get to close at the end."""
@@ -40,8 +43,13 @@ class Sidecar:
 
 
 @asynccontextmanager
-async def sidecar(configuration: Configuration, observers: Sequence[Observer] = ()) -> AsyncIterator[Sidecar]:
-    """A sidecar in this process while the context lasts. Port 0 takes a free one. Raises ConfigError: an address cannot be had."""
+async def sidecar(
+    configuration: Configuration, observers: Sequence[Observer] = (), place: Place | None = None, given: Sequence[Handed] = ()
+) -> AsyncIterator[Sidecar]:
+    """A sidecar in this process while the context lasts. Port 0 takes a free one. Raises ConfigError: an address cannot be had.
+
+    place: it is one of several workers, listens on the sockets that are `given`, and answers its supervisor's questions.
+    """
     metrics = Metrics()
     listeners: tuple[Observer, ...] = (metrics, *observers)
 
@@ -50,24 +58,26 @@ async def sidecar(configuration: Configuration, observers: Sequence[Observer] = 
             each(event)
 
     async with AsyncExitStack() as stack:
-        runtime = await stack.enter_async_context(Runtime(configuration, provider_type=provider_type, observer=announce))
+        runtime = await stack.enter_async_context(Runtime(configuration, provider_type=provider_type, observer=announce, place=place))
         metrics.follow(lambda: runtime.in_flight)
         server = configuration.server
-        urls = await _listening(stack, create_api(runtime, metrics), server.listen, "server.listen")
-        ops_urls = await _listening(stack, create_ops(runtime, metrics), server.ops_listen, "server.ops_listen")
+        if place is None:
+            urls = await _listening(stack, create_api(runtime, metrics), server.listen, "server.listen")
+            ops_urls = await _listening(stack, create_ops(runtime, metrics), server.ops_listen, "server.ops_listen")
+        else:
+            urls = await _handed(stack, create_api(runtime, metrics, together=place.together), given)
+            ops_urls = await _listening(stack, create_ops(runtime, metrics), (f"unix:{place.own}",), "worker")
         yield Sidecar(runtime, urls, ops_urls)
 
 
 async def _listening(stack: AsyncExitStack, app: web.Application, addresses: Sequence[str], key: str) -> tuple[str, ...]:
     if not addresses:
         return ()
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN, keepalive_timeout=75.0)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
+    runner = await _runner(stack, app)
     urls = []
     for address in addresses:
         try:
-            urls.append(await _listen(runner, address))
+            urls.append(await listen(runner, address))
             if address.startswith("unix:"):  # uvloop leaves the socket's file behind
                 stack.callback(Path(address.removeprefix("unix:")).unlink, missing_ok=True)
         except OSError as error:
@@ -75,10 +85,25 @@ async def _listening(stack: AsyncExitStack, app: web.Application, addresses: Seq
     return tuple(urls)
 
 
-async def _listen(runner: web.AppRunner, address: str) -> str:
+async def _handed(stack: AsyncExitStack, app: web.Application, given: Sequence[Handed]) -> tuple[str, ...]:
+    runner = await _runner(stack, app)
+    for _, each in given:
+        await web.SockSite(runner, each, backlog=BACKLOG).start()
+    return tuple(url for url, _ in given)
+
+
+async def _runner(stack: AsyncExitStack, app: web.Application) -> web.AppRunner:
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN, keepalive_timeout=75.0)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    return runner
+
+
+async def listen(runner: web.AppRunner, address: str) -> str:
+    """Listens there; the address as people write it. Raises OSError."""
     if address.startswith("unix:"):
         path = Path(address.removeprefix("unix:"))
-        _remove_stale(path)
+        remove_stale(path)
         await web.UnixSite(runner, path, backlog=BACKLOG).start()
         os.chmod(path, 0o660)
         return f"unix:{path}"
@@ -90,7 +115,7 @@ async def _listen(runner: web.AppRunner, address: str) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{bound}"
 
 
-def _remove_stale(path: Path) -> None:
+def remove_stale(path: Path) -> None:
     """A socket that a killed process left behind would refuse the address; one that answers is somebody's."""
     try:
         if not stat.S_ISSOCK(path.stat().st_mode):

@@ -29,6 +29,7 @@ def status_body(runtime: Runtime) -> dict[str, Any]:
         "ready": reason is None,
         "reason": reason,
         "draining": runtime.draining,
+        "worker": None if runtime.place is None else {"index": runtime.place.index, "of": runtime.place.of},
         "generation": generation.number,
         "in_flight": runtime.in_flight,
         "routes": {

@@ -59,6 +59,13 @@ class ServerSettings(Section):
     hosts: tuple[str, ...] = Field(
         (), description="Host names that a browser may use for this server besides localhost, addresses and the listeners' own."
     )
+    workers: int = Field(
+        1,
+        ge=0,
+        le=64,
+        description="Processes that answer, behind the same addresses; 0: one a core. They share rate, token and circuit hints, and divide "
+        "`limits.concurrency` and `limits.queue` between them.",
+    )
     uvloop: bool = Field(True, description="Use uvloop's event loop where it is installed.")
     audio: AudioSettings = AudioSettings()
 

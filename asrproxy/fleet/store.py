@@ -36,9 +36,11 @@ class Store:
         return _SCRIPTS[script](self, keys, arguments)
 
     def gone(self, owner: str) -> None:
-        """A worker has ended: it is counted in no rate any more, and makes no token."""
+        """A worker has ended: it is counted in no rate any more, and what it held (the right to make a token) is free."""
         for signs in self._signs.values():
             signs.pop(owner, None)
+        for key in [key for key, kept in self._kept.items() if kept.value == owner]:
+            del self._kept[key]
 
     def _get(self, key: str) -> _Kept | None:
         kept = self._kept.get(key)

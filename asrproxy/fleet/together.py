@@ -8,11 +8,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
-from asrproxy.fleet.scripts import Away
+from asrproxy.fleet.scripts import Away, Ground
+from asrproxy.fleet.seal import Clear
 from asrproxy.fleet.store import Store, Value
 
+TIMEOUT: Final = 0.25
 LARGEST: Final = 2**16
 """Bytes of one line: a question or an answer holds a token at most."""
+
+
+def together_ground(path: Path) -> Ground:
+    """Where the workers of one sidecar meet. The token is not sealed: it never leaves this machine's memory, nor this user's processes."""
+    return Ground("supervisor", TogetherScripts(path, timeout=TIMEOUT), Clear(), "asrproxy")
 
 
 class Keeper:
@@ -22,7 +29,7 @@ class Keeper:
         self._path = path
         self._store = Store(asyncio.get_running_loop().time)
         self._server: asyncio.Server
-        self._talks: set[asyncio.Task[None]] = set()
+        self._workers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_unix_server(self._talk, self._path, limit=LARGEST)
@@ -31,16 +38,12 @@ class Keeper:
 
     async def __aexit__(self, *error: object) -> None:
         self._server.close()
-        for talk in self._talks:
-            talk.cancel()
-        await asyncio.gather(*self._talks, return_exceptions=True)
+        for writer in self._workers:
+            writer.transport.abort()  # its talk reads the end
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One worker, as long as it is connected: a line with a question, a line with its answer."""
-        task = asyncio.current_task()
-        if task is not None:
-            self._talks.add(task)
-            task.add_done_callback(self._talks.discard)
+        self._workers.add(writer)
         owners: set[str] = set()
         try:
             while line := await reader.readline():
@@ -58,6 +61,7 @@ class Keeper:
         finally:
             for owner in owners:
                 self._store.gone(owner)
+            self._workers.discard(writer)
             writer.close()
 
 

@@ -1,0 +1,210 @@
+"""A sidecar of several processes is one sidecar: one token, one rate, one set of counts; a worker's end is nobody's loss."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from aiohttp import ClientError, ClientSession, TCPConnector, UnixConnector
+from prometheus_client.parser import text_string_to_metric_families
+
+from asrproxy.testing import tones
+from asrproxy_aliyun.emulator import Emulator
+
+WAV = tones.to_wav(tones.synthesize("天地玄黄", 16_000), 16_000)
+FAKE = "providers: {{tones: {{type: fake, latency: {latency}}}}}"
+
+
+class Serving:
+    """`asrproxy serve` with several workers. api: a new connection for each request, so that every worker gets some."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str, api: ClientSession, ops: ClientSession) -> None:
+        self.process, self.url, self.api, self.ops = process, url, api, ops
+        self.lines: list[dict[str, Any]] = []
+
+    async def logged(self, event: str) -> dict[str, Any]:
+        assert self.process.stderr is not None
+        while line := await self.process.stderr.readline():
+            self.lines.append(json.loads(line))
+            if self.lines[-1]["event"] == event:
+                return self.lines[-1]
+        raise AssertionError(f"no {event!r} in {self.lines}")
+
+    async def text(self) -> str:
+        async with self.api.post("/v1/recognize", data=WAV) as answer:
+            body = await answer.json()
+            assert answer.status == 200, body
+            return str(body["text"])
+
+    async def until_all_answered(self, workers: int) -> int:
+        """Calls until each worker has answered one; how many calls that took."""
+        seen: set[int] = set()
+        calls = 0
+        while len(seen) < workers:
+            async with self.api.get("/v1/status") as answer:
+                seen.add((await answer.json())["worker"]["index"])
+            assert await self.text() == "天地玄黄"
+            calls += 1
+        return calls
+
+    async def metric(self, name: str, **labels: str) -> list[float]:
+        async with self.ops.get("/metrics") as answer:
+            text = await answer.text()
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return [each.value for each in samples if each.name == name and labels.items() <= each.labels.items()]
+
+    def workers(self) -> list[psutil.Process]:
+        children = psutil.Process(self.process.pid).children()
+        return [each for each in children if "asrproxy.api.worker" in each.cmdline()]
+
+
+@asynccontextmanager
+async def serving(folder: Path, providers: str, workers: int = 3, rest: str = "") -> AsyncIterator[Serving]:
+    file = folder / "asrproxy.yaml"
+    listen = f"listen: ['127.0.0.1:0', 'unix:{folder}/api.sock'], ops_listen: ['unix:{folder}/ops.sock']"
+    file.write_text(f"server: {{{listen}, workers: {workers}, drain: 20s}}\n{providers}\n{rest}\n")
+    process = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).parent / "asrproxy"), "serve", "-c", str(file), stderr=asyncio.subprocess.PIPE, limit=2**20
+    )
+    ops = ClientSession("http://localhost", connector=UnixConnector(str(folder / "ops.sock")))
+    running = Serving(process, "", ops, ops)
+    try:
+        async with ops:
+            running.url = (await running.logged("listening"))["api"][0]
+            async with ClientSession(running.url, connector=TCPConnector(force_close=True)) as running.api:
+                yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def test_every_worker_answers_and_the_counts_are_one_sidecars(tmp_path: Path) -> None:
+    async with serving(tmp_path, FAKE.format(latency="0s")) as running:
+        calls = await running.until_all_answered(3)
+        assert await running.metric("asrproxy_requests_total", route="default") == [calls]
+        assert sum(await running.metric("asrproxy_request_seconds_count")) == calls
+        assert await running.metric("asrproxy_config_generation") == [1, 1, 1]
+        async with running.api.get("/metrics") as answer:  # on the API port too, and whichever worker is asked
+            assert f"{float(calls)}" in await answer.text()
+        for path in ("/readyz", "/livez"):
+            for session in (running.api, running.ops):
+                async with session.get(path) as answer:
+                    assert answer.status == 200
+
+
+async def test_a_unix_socket_reaches_them_too(tmp_path: Path) -> None:
+    async with serving(tmp_path, FAKE.format(latency="0s")):
+        connector = UnixConnector(str(tmp_path / "api.sock"))
+        async with ClientSession("http://localhost", connector=connector) as session, session.post("/v1/recognize", data=WAV) as answer:
+            assert (await answer.json())["text"] == "天地玄黄"
+
+
+async def test_the_ops_port_answers_in_the_contracts_shape(tmp_path: Path) -> None:
+    async with serving(tmp_path, FAKE.format(latency="0s")) as running:
+        async with running.ops.get("/v1/status") as answer:
+            assert (answer.status, (await answer.json())["error"]["code"]) == (404, "not_found")
+        async with running.ops.post("/livez") as answer:
+            assert (answer.status, (await answer.json())["error"]["code"]) == (405, "method_not_allowed")
+
+
+async def test_the_workers_make_one_token_and_keep_one_rate(tmp_path: Path) -> None:
+    limits = "policy: {limits: {rate: 1000/s, concurrency: 9, queue: 90}}"
+    async with Emulator() as cloud, serving(tmp_path, aliyun(cloud), rest=limits) as running:
+        await running.until_all_answered(3)
+        assert cloud.tokens_created == 1
+        async with running.api.get("/v1/status") as answer:
+            status = await answer.json()
+        assert status["providers"]["aliyun"]["limiter"]["concurrency"] == 3
+        assert status["fleet"]["supervisor"] == "here"
+        while status["fleet"]["rates"]["aliyun"]["sidecars"] != 3:
+            async with running.api.get("/v1/status") as answer:
+                status = await answer.json()
+
+
+async def test_a_worker_that_is_killed_is_started_again_and_no_new_caller_is_refused(tmp_path: Path) -> None:
+    async with serving(tmp_path, FAKE.format(latency="0s")) as running:
+        before = {each.pid for each in running.workers()}
+        victim = before.copy().pop()
+        os.kill(victim, signal.SIGKILL)
+        ended = await running.logged("worker ended")
+        assert ended["status"] == -signal.SIGKILL
+        answered = lost = 0
+        while victim in {each.pid for each in running.workers()} or len(running.workers()) < 3 or answered < 30:
+            try:
+                assert await running.text() == "天地玄黄"
+                answered += 1
+            except ClientError:
+                lost += 1  # one that the killed worker had accepted
+        assert lost <= 1
+        await running.logged("worker listening")
+        await running.until_all_answered(3)
+
+
+async def test_sigterm_ends_all_with_what_is_in_flight_answered(tmp_path: Path) -> None:
+    async with Emulator() as cloud, serving(tmp_path, aliyun(cloud)) as running:
+        cloud.hold_answers()
+        calls = [asyncio.create_task(running.text()) for _ in range(24)]
+        await cloud.calls_in_flight(24)
+        workers = running.workers()
+        running.process.send_signal(signal.SIGTERM)
+        await running.logged("draining")
+        cloud.release_answers()
+        assert await asyncio.gather(*calls) == ["天地玄黄"] * 24
+        assert await running.process.wait() == 0
+    assert not [each for each in workers if each.is_running()]
+    assert not (tmp_path / "api.sock").exists()
+    assert not (tmp_path / "ops.sock").exists()
+
+
+async def test_a_supervisor_that_is_killed_leaves_no_worker_behind(tmp_path: Path) -> None:
+    async with serving(tmp_path, FAKE.format(latency="0s")) as running:
+        workers = running.workers()
+        running.process.kill()
+        await running.process.wait()
+        assert not (await asyncio.to_thread(psutil.wait_procs, workers, 30))[1]
+
+
+async def test_sighup_reaches_every_worker(tmp_path: Path) -> None:
+    async with serving(tmp_path, FAKE.format(latency="0s")) as running:
+        file = tmp_path / "asrproxy.yaml"
+        file.write_text(file.read_text().replace("latency: 0s", "latency: 1ms"))
+        running.process.send_signal(signal.SIGHUP)
+        while min(await running.metric("asrproxy_config_generation")) < 2:
+            await asyncio.sleep(0.02)
+
+
+async def test_what_cannot_start_is_said_and_ends_it(tmp_path: Path) -> None:
+    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    file = tmp_path / "asrproxy.yaml"
+    for text in (
+        f"server: {{listen: ['127.0.0.1:{port}'], ops_listen: [], workers: 2}}\nproviders: {{tones: {{type: fake}}}}\n",
+        "server: {listen: ['127.0.0.1:0'], ops_listen: [], workers: 2}\n"
+        "providers: {a: {type: aliyun, appkey: a, access_key_id: b, access_key_secret: c, ca_file: /nowhere.pem}}\n",
+    ):
+        file.write_text(text)
+        process = await asyncio.create_subprocess_exec(
+            str(Path(sys.executable).parent / "asrproxy"), "serve", "-c", str(file), stderr=asyncio.subprocess.PIPE
+        )
+        _, said = await process.communicate()
+        assert process.returncode in (1, 2), said
+        assert re.search(rf"asrproxy: .*({port}|nowhere)", said.decode()), said
+        assert "Traceback" not in said.decode()
+    server.close()
+
+
+def aliyun(cloud: Emulator) -> str:
+    return (
+        f"providers: {{aliyun: {{type: aliyun, appkey: {cloud.appkey}, access_key_id: {cloud.access_key_id}, "
+        f"access_key_secret: {cloud.access_key_secret}, gateway_url: '{cloud.gateway_url}', token_url: '{cloud.token_url}'}}}}"
+    )
