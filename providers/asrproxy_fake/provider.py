@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from random import Random
 from typing import ClassVar, Final
 
@@ -30,6 +30,8 @@ from asrproxy_fake.script import Fate, Script, WatchedFile
 from asrproxy_fake.settings import ClaimedCapabilities, FakeSettings
 
 _LONG: Final = 2.0  # s; above it, decoding takes long enough to be felt on the event loop
+Witness = Callable[[Utterance, Context], None]
+"""Sees each call that arrives, whatever becomes of it; of a live stream, all of its audio once it has ended."""
 _MARKS: Final = {True: ("，", "。"), False: (",", ".")}
 
 
@@ -44,6 +46,7 @@ class FakeProvider(Provider):
         super().__init__(settings, host)
         self.capabilities = settings.capabilities.claimed()
         self.script = Script(settings, clock=time.monotonic, chance=Random(settings.seed))
+        self.witness: Witness | None = None
         self._file: WatchedFile | None = None
         self._settings = settings
 
@@ -60,6 +63,8 @@ class FakeProvider(Provider):
         self._refuse_format(utterance.format)
         await self._look_at_file()
         self._refuse_crowd()
+        if self.witness:
+            self.witness(utterance, context)
         async with self.script.call() as fate:
             return _answer(await _heard(utterance), fate, context, self.script.unheard)
 
@@ -70,13 +75,20 @@ class FakeProvider(Provider):
         self._refuse_format(format)
         await self._look_at_file()
         self._refuse_crowd()
-        async with self.script.call():
-            listening = Listening(format.sample_rate, words=context.options.words)
-            async for piece in audio:
-                for event in listening.hear(piece):
+        heard = bytearray()
+        try:
+            async with self.script.call():
+                listening = Listening(format.sample_rate, words=context.options.words)
+                async for piece in audio:
+                    if self.witness:
+                        heard += piece
+                    for event in listening.hear(piece):
+                        yield event
+                for event in listening.end():
                     yield event
-            for event in listening.end():
-                yield event
+        finally:
+            if self.witness:
+                self.witness(Utterance(bytes(heard), format), context)
 
     def status(self) -> Mapping[str, object]:
         return {"calls": self.script.calls, "in_flight": self.script.in_flight, "steps_left": self.script.steps_left}

@@ -85,6 +85,15 @@ class Script:
         """Puts steps behind those that are left."""
         self._steps.extend((step, None if step.times == "always" else step.times) for step in steps)
 
+    def answer(self, *texts: str, always: bool = False) -> None:
+        """The next calls (after the steps that are left) are answered with these, one each, whatever the audio says.
+
+        always: the last one answers all that come after, too.
+        """
+        self.add(*(Step(text=each) for each in texts[: -1 if always else None]))
+        if always:
+            self.add(Step(text=texts[-1], times="always"))
+
     def fail(self, error: ErrorName, *, times: int = 1, retry_after: float | None = None, vendor_code: int | str | None = None) -> None:
         """The next `times` calls (after the steps that are left) fail."""
         self.add(Step(error=error, times=times, retry_after=retry_after, vendor_code=vendor_code))
