@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from aiohttp import BodyPartReader, MultipartReader, StreamReader
+from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from asrproxy.audio.spool import Spool
@@ -63,11 +63,17 @@ class Upload:
             return
         self._rest = asyncio.create_task(self._read_rest(content))
 
-    async def form(self, reader: MultipartReader, *, repeatable: str = "") -> dict[str, str]:
+    async def form(self, request: web.Request, *, repeatable: str = "") -> dict[str, str]:
         """The audio part into the spool; the other parts are the parameters. Raises InvalidParameter, InvalidAudio.
 
         repeatable: the one name that may come more than once; its values are joined with line breaks.
         """
+        try:
+            return await self._form(await request.multipart(), repeatable)
+        except (ValueError, AssertionError) as error:  # aiohttp's words for a form that is not one
+            raise InvalidParameter(f"the form cannot be read: {error}") from error
+
+    async def _form(self, reader: MultipartReader, repeatable: str) -> dict[str, str]:
         fields: dict[str, str] = {}
         found = False
         async with self._pace() as pace:

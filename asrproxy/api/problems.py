@@ -119,13 +119,16 @@ def attempt_body(record: Any) -> dict[str, Any]:
 
 def problem(error: BaseException, request_id: str) -> web.Response:
     """The whole answer to a request that failed."""
+    body = error_body(error, request_id)
     response = web.Response(
-        body=json.dumps({"error": error_body(error, request_id)}, ensure_ascii=False).encode(),
+        body=json.dumps({"error": body}, ensure_ascii=False).encode(),
         status=face_of(error).status,
         content_type="application/json",
     )
     if isinstance(error, AsrError) and error.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    if response.status >= 500 and not body["retryable"]:
+        response.headers["X-Should-Retry"] = "false"  # OpenAI's clients go by it; by the status alone they repeat every 5xx
     if isinstance(error, errors.Unauthorized):
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
 from asrproxy.api.body import BodyLimits, Upload, upload
+from asrproxy.api.event_stream import EventStream
 from asrproxy.api.parameters import Ask, parse
 from asrproxy.api.problems import error_body, segment_body
-from asrproxy.api.render import CONTENT_TYPES, dumped, rendered, transcript_body
+from asrproxy.api.render import CONTENT_TYPES, rendered, transcript_body
 from asrproxy.api.request import ACCOUNT, REQUEST_ID, RUNTIME, Account
 from asrproxy.errors import AsrError, BodyTooLarge, InvalidParameter
 from asrproxy.long_audio import Progress
-from asrproxy.model import Segment, Transcript
+from asrproxy.model import Segment
 from asrproxy.recognizer import Recognizer
-
-HEARTBEAT: Final = 15.0
-"""Seconds: a comment line keeps proxies between us and a waiting caller from closing the stream."""
 
 
 async def recognize(request: web.Request) -> web.StreamResponse:
@@ -54,10 +51,7 @@ async def _received(request: web.Request, body: Upload, account: Account, recogn
         raise BodyTooLarge(f"the body is longer than server.max_body ({body.limits.body} bytes)")
     traceparent = request.headers.get("traceparent")
     if request.content_type == "multipart/form-data":
-        try:
-            fields = await body.form(await request.multipart())
-        except (ValueError, AssertionError) as error:  # aiohttp's words for a form that is not one
-            raise InvalidParameter(f"the form cannot be read: {error}") from error
+        fields = await body.form(request)
         for name, value in fields.items():
             if given.setdefault(name, value) != value:
                 raise InvalidParameter(f"{name!r} differs between the query and the form", param=name)
@@ -74,40 +68,25 @@ async def _received(request: web.Request, body: Upload, account: Account, recogn
 async def _streamed(request: web.Request, recognizer: Recognizer, body: Upload, ask: Ask, account: Account) -> web.StreamResponse:
     """Server-sent events: progress and segments as they complete, at the end the result or the error."""
     request_id = ask.order.request_id
-    response = web.StreamResponse(
-        headers={"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store", "X-Request-Id": request_id}
-    )
-    await response.prepare(request)
-
-    async def tell(event: str, data: object) -> None:
-        await response.write(b"event: " + event.encode() + b"\ndata: " + dumped(data) + b"\n\n")
+    stream = EventStream(request, request_id)
+    await stream.open()
 
     async def listen(happened: Segment | Progress) -> None:
         match happened:
             case Segment():
-                await tell("segment", segment_body(happened, request_id))
+                await stream.tell(segment_body(happened, request_id), "segment")
             case Progress():
-                await tell("progress", _progress_body(happened))
+                await stream.tell(_progress_body(happened), "progress")
 
-    beating = asyncio.create_task(_heartbeat(response))
-    try:
-        transcript: Transcript = await recognizer.transcribe(body.spool, ask.order, account.stages, listen)
-        account.finished(transcript.duration, body.spool.size)
-        await tell("result", transcript_body(transcript, request_id))
-    except AsrError as error:
-        account.failed(error)
-        await tell("error", {"error": error_body(error, request_id)})
-    finally:
-        beating.cancel()
-        await asyncio.gather(beating, return_exceptions=True)
-    await response.write_eof()
-    return response
-
-
-async def _heartbeat(response: web.StreamResponse) -> None:
-    while True:
-        await asyncio.sleep(HEARTBEAT)
-        await response.write(b": still here\n\n")
+    async with stream.alive():
+        try:
+            transcript = await recognizer.transcribe(body.spool, ask.order, account.stages, listen)
+            account.finished(transcript.duration, body.spool.size)
+            await stream.tell(transcript_body(transcript, request_id), "result")
+        except AsrError as error:
+            account.failed(error)
+            await stream.tell({"error": error_body(error, request_id)}, "error")
+    return await stream.end()
 
 
 def _progress_body(progress: Progress) -> dict[str, Any]:
