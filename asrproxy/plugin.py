@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from asrproxy.breaker import pybreaker
 from asrproxy.errors import (
     AsrError,
     AttemptTimeout,
@@ -102,6 +103,7 @@ __all__ = [
     "Utterance",
     "Word",
     "ignore",
+    "pybreaker",
 ]
 
 

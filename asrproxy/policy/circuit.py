@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from asrproxy.breaker import pybreaker
 from asrproxy.config.models import CircuitSettings
 from asrproxy.events import CircuitChanged
 from asrproxy.plugin import AsrError, Call, CircuitOpen, Context, Fault, Observer, ProviderError, Recognition, Truncated, Utterance
-from asrproxy.policy.breaker import pybreaker
 
 if TYPE_CHECKING:
     from pybreaker import CircuitBreaker, CircuitBreakerState

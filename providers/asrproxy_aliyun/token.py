@@ -22,8 +22,8 @@ from asrproxy.plugin import (
     Refused,
     TokenRefreshed,
     ignore,
+    pybreaker,
 )
-from asrproxy_aliyun.breaker import pybreaker
 
 _EARLY: Final = 300.0
 _EARLY_SHARE: Final = 0.25  # of the lifetime, for tokens that live less than twenty minutes
@@ -96,6 +96,7 @@ class TokenLease:
         self._proven = False
         self._replaced_at = -math.inf
         self._renew_at = -math.inf
+        self._reset_at = -math.inf
         self._refusal: tuple[float, Refused] | None = None
         self._failure: AsrError | None = None
         self._refreshing: asyncio.Task[Token] | None = None
@@ -190,11 +191,10 @@ class TokenLease:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            # pybreaker decides when the block is entered; its decorators would take the coroutine's creation for the call.
+            self._enter(began)
+            # pybreaker counts when the block is left; its decorators would take the coroutine's creation for the call.
             with self._circuit.calling():
                 token = await self._source.issue(refused)
-        except pybreaker.CircuitBreakerError as error:
-            raise self._open() from error
         except ProviderError as error:
             self._failed(error, loop.time(), loop.time() - began)
             raise
@@ -207,8 +207,16 @@ class TokenLease:
         self._announce(TokenRefreshed(self._provider, loop.time() - began, lifetime if math.isfinite(lifetime) else None, None))
         return token
 
+    def _enter(self, now: float) -> None:
+        """Raises CircuitOpen. When to try again is the loop's clock to say: pybreaker goes by the wall clock, which may be set."""
+        if self._circuit.current_state == pybreaker.STATE_OPEN:
+            if now < self._reset_at:
+                raise self._open(self._reset_at - now)
+            self._circuit.half_open()
+
     def _failed(self, error: ProviderError, now: float, seconds: float) -> None:
         self._failure = error
+        self._reset_at = now + self._reset
         if isinstance(error, Refused):
             self._refusal = (now + _REFUSAL_HOLDS, error)
         # Tried again well before the old one ends; three faults in a row open the circuit.
@@ -216,10 +224,10 @@ class TokenLease:
         self._renew_at = now + min(30.0, max(1.0, left / 10))
         self._announce(TokenRefreshed(self._provider, seconds, None, error))
 
-    def _open(self) -> CircuitOpen:
+    def _open(self, left: float) -> CircuitOpen:
         return CircuitOpen(
-            f"the token service failed {_FAILURES} times in a row ({self._failure}); it is left alone for {self._reset:g} s",
-            retry_after=self._reset,
+            f"the token service failed {_FAILURES} times in a row ({self._failure}); it is tried again in {left:.1f} s",
+            retry_after=left,
             provider=self._provider,
         )
 

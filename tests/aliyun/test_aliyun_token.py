@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import psutil
@@ -21,6 +22,7 @@ from asrproxy.plugin import (
     TokenRefreshed,
     Unavailable,
     Unreachable,
+    pybreaker,
 )
 from asrproxy_aliyun.createtoken import CreateToken, Credentials
 from asrproxy_aliyun.emulator import Emulator, Outage, Scripted, ScriptedToken
@@ -94,7 +96,7 @@ async def test_a_given_token_is_used_and_cannot_be_replaced(make: Make, cloud: E
 
 
 async def test_a_short_lived_token_is_renewed_before_it_ends() -> None:
-    async with Emulator(token_lifetime=2.0) as cloud:
+    async with Emulator(token_lifetime=5.0) as cloud:
         renewed: asyncio.Queue[Event] = asyncio.Queue()
         lease = TokenLease(_source(cloud), provider="aliyun", announce=renewed.put_nowait)
         lease.start()
@@ -217,6 +219,35 @@ async def test_three_faults_open_the_circuit_and_one_trial_closes_it(cloud: Emul
     changes = [(event.before, event.after) for event in events if isinstance(event, CircuitChanged)]
     assert changes == [("closed", "open"), ("open", "half-open"), ("half-open", "open"), ("open", "half-open"), ("half-open", "closed")]
     assert {event.name for event in events if isinstance(event, CircuitChanged)} == {"aliyun.token"}
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+async def test_a_wall_clock_that_is_set_neither_keeps_the_circuit_open_nor_closes_it(
+    cloud: Emulator, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    lease = TokenLease(_source(cloud), provider="aliyun", reset=1.0)
+    cloud.script(*[ScriptedToken()] * 3)
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await lease.token()
+
+    class Set(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Set:
+            return super().now(tz) + timedelta(hours=hours)
+
+    monkeypatch.setattr(pybreaker, "datetime", Set)
+    with pytest.raises(CircuitOpen) as caught:
+        await lease.token()
+    assert caught.value.retry_after is not None
+    assert caught.value.retry_after <= 1.0
+    while True:
+        try:
+            assert (await lease.token()).id
+            break
+        except CircuitOpen:
+            await asyncio.sleep(0.02)
+    await lease.aclose()
 
 
 async def test_refusals_and_throttling_never_open_the_circuit(cloud: Emulator) -> None:
