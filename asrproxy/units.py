@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
 
 __all__ = ["Misplaced", "Rate", "Seconds", "SecretStr", "Section", "Size", "duration", "rate", "size"]
 
@@ -25,6 +27,30 @@ class Section(BaseModel):
     """A mapping of the configuration file: unknown keys are refused, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_from_outside(cls, value: object) -> object:
+        """What `${…}` filled in is text: pydantic reads numbers from it, but no choice among numbers (`Literal[8000, 16000]`)."""
+        choices = _number_choices(cls)
+        if not choices or not isinstance(value, Mapping):
+            return value
+        return {key: choices.get(key, {}).get(each, each) if isinstance(each, str) else each for key, each in value.items()}
+
+
+@cache
+def _number_choices(section: type[BaseModel]) -> Mapping[str, Mapping[str, int]]:
+    """The keys whose values are a choice among numbers: each number by how it is written."""
+    found = {
+        name: {str(each): each for each in _literals(field.annotation) if type(each) is int} for name, field in section.model_fields.items()
+    }
+    return {name: numbers for name, numbers in found.items() if numbers}
+
+
+def _literals(annotation: Any) -> tuple[Any, ...]:
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return tuple(each for part in get_args(annotation) for each in _literals(part))
 
 
 class Misplaced(ValueError):

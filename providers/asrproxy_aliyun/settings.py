@@ -56,7 +56,8 @@ class SdkSettings(Section):
 
 
 def _off_or_settings(value: object) -> object:
-    return None if value is False or value == "off" else value
+    # YAML reads a bare `off` as false; what comes from the environment is text.
+    return None if value is False or (isinstance(value, str) and value.strip().lower() in ("off", "false", "no")) else value
 
 
 class AliyunSettings(ProviderSettings):
@@ -92,7 +93,10 @@ class AliyunSettings(ProviderSettings):
     )
     websocket: WebsocketSettings = WebsocketSettings()
     sdk: SdkSettings = SdkSettings()
-    truncated: Annotated[TruncatedSettings | None, BeforeValidator(_off_or_settings)] = TruncatedSettings()
+    truncated: Annotated[
+        TruncatedSettings | None,
+        BeforeValidator(_off_or_settings, json_schema_input_type=TruncatedSettings | Literal[False, "off"] | None),
+    ] = Field(TruncatedSettings(), description="`off`: short texts are answers like any other.")
     token_timeout: Seconds = Field(10.0, gt=0, description="One request for a token.")
     token_reset: Seconds = Field(60.0, gt=0, description="The token service is left alone for this long after three failures in a row.")
 

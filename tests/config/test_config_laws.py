@@ -94,7 +94,7 @@ def written(value: Any) -> Any:
             return {name: written(getattr(value, name)) for name in type(value).model_fields}
         case dict():
             return {name: written(each) for name, each in value.items()}
-        case list() | tuple():
+        case list() | tuple() | frozenset():
             return [written(each) for each in value]
         case bool() | int() | float() | None:
             return value
