@@ -74,6 +74,10 @@ class BodyTimeout(CallerError):
     retryable = True
 
 
+class ClientGone(CallerError):
+    """The caller has closed the connection, or takes nothing from it any more: nobody is there to be told."""
+
+
 class Unauthorized(CallerError):
     """A bearer token is configured and this is not it."""
 

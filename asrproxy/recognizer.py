@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -124,7 +125,7 @@ class Recognizer:
             late = DeadlineExceeded("the request's timeout ran out")
             raise (late if recording is None else recording.failed(late)) from error
 
-    async def listen(self, audio: AsyncIterator[bytes], sample_rate: int, order: Order) -> AsyncIterator[StreamEvent]:
+    async def listen(self, audio: AsyncIterator[bytes], sample_rate: int, order: Order) -> AsyncGenerator[StreamEvent, None]:
         """Live audio (s16le mono at `sample_rate` Hz) to its sentences; each has the policy's timeout from the moment it ended."""
         route = self.accept(order)
         time = asyncio.get_running_loop().time
@@ -133,8 +134,9 @@ class Recognizer:
             return self._context(order, time() + route.timeout.base, Traffic.LIVE)
 
         longest = min(route.long_audio.max_segment, route.stack.capabilities_for(order.options).longest)
-        async for event in live.listen(route.stack, audio, AudioFormat(sample_rate), context, longest=longest):
-            yield event
+        async with aclosing(live.listen(route.stack, audio, AudioFormat(sample_rate), context, longest=longest)) as events:
+            async for event in events:
+                yield event
 
     def _long(
         self, route: Route, order: Order, target: AudioFormat, longest: float, clock: _Clock, listener: Listener | None

@@ -90,6 +90,8 @@ class Runtime:
         self.began: Final = time.monotonic()
         self.announce: Final = observer
         self.draining = False
+        self.ending: Final = asyncio.Event()
+        """Set when the drain limit is near: what has no end of its own, as a live session, is to end now."""
         self.place: Final = place
         self._take(configuration.server)
         self._first = configuration

@@ -37,6 +37,7 @@ FACES: Final[dict[type[AsrError], Face]] = {
     errors.NotFound: Face(404, "not_found", "invalid_request_error"),
     errors.UnknownRoute: Face(404, "unknown_route", "invalid_request_error"),
     errors.BodyTimeout: Face(408, "request_timeout", "invalid_request_error"),
+    errors.ClientGone: Face(499, "client_closed", "invalid_request_error"),  # nobody is told; for the log and the metrics
     errors.BodyTooLarge: Face(413, "body_too_large", "invalid_request_error"),
     errors.AudioTooLong: Face(413, "audio_too_long", "invalid_request_error"),
     errors.UnsupportedMedia: Face(415, "unsupported_media", "invalid_request_error"),

@@ -22,6 +22,8 @@ from asrproxy.runtime import Runtime
 
 WATCH: Final = 2.0
 """Seconds between looks at the configuration's files: a mounted volume's `..data` swap changes their identity, an editor their time."""
+LAST_WORDS: Final = 5.0
+"""Seconds at the end of the drain in which a live session gets the sentences of what it has heard, half of the drain at most."""
 
 Load = Callable[[], Configuration]
 
@@ -81,11 +83,13 @@ async def _serve(configuration: Configuration, source: Path | None, load: Load |
 
 
 async def _drain(runtime: Runtime, log: Log) -> None:
-    """Ready goes 503 at once; what is in flight ends, at most until the limit."""
+    """Ready goes 503 at once; what is in flight ends, at most until the limit. Live sessions are ended a little before it."""
     runtime.draining = True
     log(Noted("info", "draining", {"in_flight": runtime.in_flight}))
+    limit = runtime.server.drain
+    asyncio.get_running_loop().call_later(limit - min(LAST_WORDS, limit / 2), runtime.ending.set)
     try:
-        async with asyncio.timeout(runtime.server.drain):
+        async with asyncio.timeout(limit):
             await runtime.drained()
     except TimeoutError:
         log(Noted("warning", "drain limit reached", {"in_flight": runtime.in_flight}))

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from contextlib import aclosing, suppress
 from typing import Any, Final, Literal
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from asrproxy.api.intake import LARGEST, Encoding, Intake
 from asrproxy.api.problems import error_body
 from asrproxy.api.render import dumped
 from asrproxy.api.request import ACCOUNT, REQUEST_ID, RUNTIME, Account
-from asrproxy.audio import g711
-from asrproxy.errors import AsrError, BodyTimeout, InvalidAudio, InvalidParameter
+from asrproxy.errors import AsrError, BodyTimeout, CallerError, ClientGone, Draining, InvalidParameter
+from asrproxy.events import Noted
 from asrproxy.model import Interim, Options, Sentence
-from asrproxy.recognizer import Order
+from asrproxy.recognizer import Order, Recognizer
+from asrproxy.runtime import Runtime
 from asrproxy.text import join
 
-LARGEST: Final = 2**20
-"""Bytes of one frame."""
-AHEAD: Final = 32
-"""Frames that wait for the recogniser before the socket is read no further: the client's own sending then blocks."""
-HEARTBEAT: Final = 20.0
 FIRST: Final = 10.0
 """Seconds within which `start` has to come."""
+GOODBYE: Final = 2.0
+"""Seconds in which a client may answer the socket's close."""
 
 
 class Start(BaseModel):
@@ -36,7 +33,7 @@ class Start(BaseModel):
 
     type: Literal["start"]
     sample_rate: int = Field(ge=8000, le=48_000)
-    encoding: Literal["pcm_s16le", "mulaw", "alaw"] = "pcm_s16le"
+    encoding: Encoding = "pcm_s16le"
     language: str | None = Field(None, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")
     interim: bool = True
     route: str = "default"
@@ -46,53 +43,116 @@ class Start(BaseModel):
     vocabulary: str | None = Field(None, min_length=1, max_length=4096)
 
 
-@dataclass(slots=True)
-class _Heard:
-    """What came in, in bytes of s16le at the session's rate, and the texts that went out."""
-
-    size: int = 0
-    texts: list[str] | None = None
-
-
 async def stream(request: web.Request) -> web.StreamResponse:
     """One session. Errors after the upgrade are messages; the socket is closed after one."""
     runtime = request.app[RUNTIME]
     account: Account = request[ACCOUNT]
-    socket = web.WebSocketResponse(heartbeat=HEARTBEAT, max_msg_size=LARGEST, compress=False)
+    # No heartbeat of aiohttp's: while a slow recogniser keeps us from reading, it would take a patient client for a dead one.
+    socket = web.WebSocketResponse(max_msg_size=2 * LARGEST, compress=False, timeout=GOODBYE)
     if not socket.can_prepare(request):
         raise InvalidParameter("this address speaks WebSocket: send an upgrade")
     socket.headers["X-Request-Id"] = request[REQUEST_ID]
     await socket.prepare(request)
+    line = _Line(socket, request.transport, patience=runtime.server.body_timeout)
+    code = WSCloseCode.OK
     try:
         with runtime.generation() as generation:
             start = await _started(socket)
             order = _order(start, request[REQUEST_ID], account, request.headers.get("traceparent"))
             generation.recognizer.accept(order)
             account.route = order.route
-            await _tell(socket, {"type": "started", "request_id": order.request_id})
-            heard = _Heard(texts=[])
-            audio = _audio(socket, start, heard, idle=runtime.server.body_timeout, longest=runtime.server.max_audio)
-            async for event in generation.recognizer.listen(audio, start.sample_rate, order):
-                match event:
-                    case Interim() if start.interim:
-                        await _tell(socket, {"type": "interim", "index": event.index, "start": round(event.start, 3), "text": event.text})
-                    case Sentence():
-                        heard.texts.append(event.text)  # type: ignore[union-attr]
-                        await _tell(socket, _final(event))
-                    case _:
-                        pass
-            seconds = heard.size / (2 * start.sample_rate)
-            account.finished(seconds, heard.size)
-            await _tell(socket, {"type": "done", "text": join.join(heard.texts or (), start.language), "duration": round(seconds, 3)})
+            await line.tell({"type": "started", "request_id": order.request_id})
+            await _Session(line, start, order, generation.recognizer, account).run(socket, runtime)
+    except ConnectionResetError:
+        account.failed(ClientGone("the client has gone"))
     except AsrError as error:
         account.failed(error)
-        if not socket.closed:
-            await _tell(socket, {"type": "error", "error": error_body(error, request[REQUEST_ID])})
-    except ConnectionResetError:
-        account.failed(BodyTimeout("the client has gone"))
+        code = _code(error)
+        await line.end({"type": "error", "error": error_body(error, request[REQUEST_ID])})
+    except Exception as error:  # a defect of ours: after the upgrade nobody else can say so
+        account.failed(error)
+        runtime.announce(Noted("error", "internal error", {"request_id": request[REQUEST_ID], "error": error}))
+        code = WSCloseCode.INTERNAL_ERROR
+        await line.end({"type": "error", "error": error_body(error, request[REQUEST_ID])})
     finally:
-        await socket.close()
+        await line.close(code)
     return socket
+
+
+class _Line:
+    """The way to the client. patience: seconds that it may take to read what it is told."""
+
+    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport | None, *, patience: float) -> None:
+        self._socket, self._transport, self._patience = socket, transport, patience
+
+    async def tell(self, message: dict[str, Any]) -> None:
+        """Returns when it is on its way. Raises ClientGone, ConnectionResetError."""
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._socket.send_frame(dumped(message), WSMsgType.TEXT)
+        except TimeoutError as error:
+            self._drop()
+            raise ClientGone(f"the client has read nothing for {self._patience:g} s") from error
+
+    async def end(self, message: dict[str, Any]) -> None:
+        """The last thing that is told, if the client is still there."""
+        if not self._socket.closed:
+            with suppress(ClientGone, ConnectionResetError):
+                await self.tell(message)
+
+    async def close(self, code: int) -> None:
+        try:
+            async with asyncio.timeout(2 * GOODBYE):
+                await self._socket.close(code=code)
+        except TimeoutError:
+            self._drop()
+
+    def _drop(self) -> None:
+        """Closing waits until all is written, which a client that does not read keeps from happening."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class _Session:
+    """A session that has started: audio in, sentences out, side by side."""
+
+    def __init__(self, line: _Line, start: Start, order: Order, recognizer: Recognizer, account: Account) -> None:
+        self._line, self._start, self._order, self._recognizer, self._account = line, start, order, recognizer, account
+
+    async def run(self, socket: web.WebSocketResponse, runtime: Runtime) -> None:
+        """Until all is told. Raises what it ended with; the client's going ends it at once."""
+        server, start = runtime.server, self._start
+        intake = Intake(socket, start.encoding, start.sample_rate, idle=server.body_timeout, longest=server.max_audio)
+        reading = asyncio.create_task(intake.read(), name="live-reading")
+        telling = asyncio.create_task(self._tell(intake), name="live-telling")
+        ending = asyncio.create_task(runtime.ending.wait(), name="live-ending")
+        tasks = (reading, telling, ending)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if ending.done():
+                intake.end(Draining("the proxy is shutting down; go on at another one", retry_after=1.0))
+                await asyncio.wait(tasks[:2], return_when=asyncio.FIRST_COMPLETED)
+            if not telling.done():
+                raise await reading
+            await telling
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _tell(self, intake: Intake) -> None:
+        texts: list[str] = []
+        async with aclosing(self._recognizer.listen(intake, self._start.sample_rate, self._order)) as events:
+            async for event in events:
+                if isinstance(event, Sentence):
+                    texts.append(event.text)
+                    await self._line.tell(_final(event))
+                elif self._start.interim:
+                    await self._line.tell(_interim(event))
+        if intake.reason is not None:
+            raise intake.reason
+        self._account.finished(intake.duration, intake.size)
+        await self._line.tell({"type": "done", "text": join.join(texts, self._start.language), "duration": round(intake.duration, 3)})
 
 
 async def _started(socket: web.WebSocketResponse) -> Start:
@@ -100,8 +160,10 @@ async def _started(socket: web.WebSocketResponse) -> Start:
         message = await socket.receive(timeout=FIRST)
     except TimeoutError as error:
         raise BodyTimeout(f"no start message came within {FIRST:g} s") from error
-    if message.type is not WSMsgType.TEXT:
-        raise InvalidParameter('the first message is a text: {"type": "start", …}')
+    if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+        raise ClientGone("the client has gone before it started")
+    if message.type is WSMsgType.BINARY:
+        raise InvalidParameter('the first message is a text: {"type": "start", "sample_rate": …}, audio comes after it')
     try:
         return Start.model_validate_json(message.data)
     except ValidationError as error:
@@ -115,54 +177,8 @@ def _order(start: Start, request_id: str, account: Account, traceparent: str | N
     return Order(request_id, account.received, route=start.route, options=options, traceparent=traceparent)
 
 
-async def _audio(socket: web.WebSocketResponse, start: Start, heard: _Heard, *, idle: float, longest: float) -> AsyncIterator[bytes]:
-    """Samples as s16le until `stop`. A task reads ahead a little, so that a slow recogniser slows the client down and not the heartbeat."""
-    frames: asyncio.Queue[bytes | AsrError | None] = asyncio.Queue(AHEAD)
-    most = longest * start.sample_rate * 2
-
-    async def read() -> None:
-        while True:
-            try:
-                message = await socket.receive(timeout=idle)
-            except TimeoutError:
-                await frames.put(BodyTimeout(f"no audio came for {idle:g} s"))
-                return
-            end = _frame(message.type, message.data, start)
-            await frames.put(end)
-            if not isinstance(end, bytes):
-                return
-
-    reading = asyncio.create_task(read())
-    odd = b""
-    try:
-        while (frame := await frames.get()) is not None:
-            if isinstance(frame, AsrError):
-                raise frame
-            pcm = odd + frame
-            odd = pcm[len(pcm) // 2 * 2 :]
-            pcm = pcm[: len(pcm) // 2 * 2]
-            heard.size += len(pcm)
-            if heard.size > most:
-                raise InvalidAudio(f"the session is longer than server.max_audio ({longest:g} s)")
-            if pcm:
-                yield pcm
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-
-
-def _frame(kind: WSMsgType, data: Any, start: Start) -> bytes | AsrError | None:
-    """Samples; None at the end; an error for what is neither."""
-    if kind is WSMsgType.BINARY:
-        return data if start.encoding == "pcm_s16le" else g711.linear(data, start.encoding)
-    if kind is WSMsgType.TEXT:
-        try:
-            if json.loads(data) == {"type": "stop"}:
-                return None
-        except ValueError:
-            pass
-        return InvalidParameter('after start come binary frames and then {"type": "stop"}')
-    return BodyTimeout("the client has gone")
+def _interim(event: Interim) -> dict[str, Any]:
+    return {"type": "interim", "index": event.index, "start": round(event.start, 3), "text": event.text}
 
 
 def _final(event: Sentence) -> dict[str, Any]:
@@ -178,5 +194,8 @@ def _final(event: Sentence) -> dict[str, Any]:
     return body
 
 
-async def _tell(socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
-    await socket.send_str(dumped(message).decode())
+def _code(error: AsrError) -> WSCloseCode:
+    """What the close frame says about an error that was told before it."""
+    if isinstance(error, Draining):
+        return WSCloseCode.GOING_AWAY
+    return WSCloseCode.POLICY_VIOLATION if isinstance(error, CallerError) else WSCloseCode.INTERNAL_ERROR

@@ -54,6 +54,10 @@ class Endpointer:
         self._pcm += pcm
         return self._judge(self._detector.feed(pcm))
 
+    def cut(self) -> Sentence:
+        """Ends the sentence under way here, where no more audio comes for now. Its last 30 ms may be heard with the next one."""
+        return self._cut(self._now)
+
     def finish(self) -> list[Sentence]:
         """The session is over: what was being said is a sentence."""
         sentences = self._judge(self._detector.flush())

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -89,15 +89,30 @@ class Circuit:
         return shedding
 
     @contextlib.contextmanager
-    def session(self) -> Iterator[None]:
-        """The guard for a live session, which counts as one call."""
+    def session(self) -> Iterator[Callable[[], None]]:
+        """The guard for a live session, which counts as one call. What it gives is called when the vendor has shown that it works.
+
+        A session lasts for hours: a trial that is one must not keep all others out until it ends. Failing after that counts too.
+        """
         epoch = self._enter()
+        answered = False
+
+        def answer() -> None:
+            nonlocal answered
+            if not answered:
+                answered = True
+                self._left(epoch, _Said.ANSWERED)
+
         try:
-            yield
+            yield answer
         except BaseException as error:
-            self._left(epoch, _said(error))
+            said = _said(error)
+            if not answered:
+                self._left(epoch, said)
+            elif said is _Said.FAILED:
+                self._left(self._epoch, said)
             raise
-        self._left(epoch, _Said.ANSWERED)
+        answer()
 
     def warn(self, seconds: float) -> None:
         """Another sidecar's circuit to this vendor has opened: for so long, one failure of our own is enough."""

@@ -37,6 +37,9 @@ PATIENCE: Final = 5.0
 SLIP: Final = 0.05
 """Seconds that an utterance may be longer than a provider's limit: the cut is to the sample, the vendors' limits are round."""
 
+MOVES_ON: Final = (ProviderError, CircuitOpen, RateLimited, Overloaded, DeadlineExceeded, UnsupportedParameter)
+"""Errors that another provider might not have."""
+
 
 class Member(Protocol):
     """A provider with its policy, as a route sees it. attempt_timeout: seconds that one call of it may take."""
@@ -91,7 +94,7 @@ class Failover:
                     call, later = self._race(call, self._second(able, raced, errors)), able[2:]
                 try:
                     return await call(utterance, self._share(context, later))
-                except (ProviderError, CircuitOpen, RateLimited, Overloaded, DeadlineExceeded, UnsupportedParameter) as error:
+                except MOVES_ON as error:
                     errors.append((member, error))
                     if isinstance(error, CircuitOpen | RateLimited | UnsupportedParameter):
                         _pass_over(member, error.message, context, _word(error))
@@ -159,7 +162,7 @@ class Failover:
             return Recognition(text, provider=name, suspect=True)
         if not errors:
             raise UnsupportedParameter(f"no provider of route {self._route!r} can serve this: {_told(context)}")
-        raise _summary(self._route, errors, late=context.remaining() <= 0)
+        raise summary(self._route, [(member.name, error) for member, error in errors], late=context.remaining() <= 0)
 
 
 TELLING: Final[tuple[type[AsrError], ...]] = (
@@ -176,8 +179,8 @@ TELLING: Final[tuple[type[AsrError], ...]] = (
 what we refused ourselves."""
 
 
-def _summary(route: str, errors: Sequence[tuple[Member, AsrError]], *, late: bool) -> AsrError:
-    """The most telling of the errors, with what each provider said and the earliest moment to come back.
+def summary(route: str, errors: Sequence[tuple[str, AsrError]], *, late: bool) -> AsrError:
+    """The most telling of the providers' errors, with what each said and the earliest moment to come back.
 
     late: the request's time is over, so that is what it ends with if any provider was cut short by it.
     """
@@ -194,9 +197,7 @@ def _summary(route: str, errors: Sequence[tuple[Member, AsrError]], *, late: boo
     if len(errors) == 1:
         return chosen
     told = copy.copy(chosen)
-    told.message = f"no provider of route {route!r} could answer: " + "; ".join(
-        f"{member.name}: {error.message}" for member, error in errors
-    )
+    told.message = f"no provider of route {route!r} could answer: " + "; ".join(f"{name}: {error.message}" for name, error in errors)
     told.args = (told.message,)
     told.retry_after = min((error.retry_after for _, error in errors if error.retry_after is not None), default=None)
     told.__cause__ = chosen

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from random import Random
 from typing import Final
 
 from asrproxy.config.models import HedgeSettings, LimitSettings, PolicySettings
-from asrproxy.plugin import AudioFormat, Call, Capabilities, Context, Health, Observer, Options, Provider, Utterance
+from asrproxy.events import FailedOver
+from asrproxy.plugin import (
+    AsrError,
+    AudioFormat,
+    Call,
+    Capabilities,
+    Context,
+    Health,
+    Observer,
+    Options,
+    Provider,
+    StreamEvent,
+    Utterance,
+)
 from asrproxy.policy.adaptive import CEILING, GradientLimit
 from asrproxy.policy.admission import Admission, Rated
 from asrproxy.policy.budget import Budget
@@ -75,12 +88,25 @@ class ProviderStack:
             call = layer(call)
         self.call: Final = call
 
-    @asynccontextmanager
-    async def live(self, context: Context) -> AsyncIterator[Provider]:
-        """The provider, for one session of `Provider.stream`: with a permit of the limits and past the circuit, as a call would be."""
+    async def stream(self, audio: AsyncIterator[bytes], format: AudioFormat, context: Context) -> AsyncGenerator[StreamEvent, None]:
+        """One live session of the provider: with a permit of the limits and past the circuit, as a call would be. Raises AsrError.
+
+        It has shown that it works with its first event, or when it has been listening for an attempt's timeout.
+        """
         async with self._admission.session(context):
-            with self._circuit.session():
-                yield self._provider
+            with self._circuit.session() as answered:
+                timer = asyncio.get_running_loop().call_later(self.attempt_timeout, answered)
+                try:
+                    async with aclosing(self._provider.stream(audio, format, context)) as events:  # type: ignore[type-var]
+                        async for event in events:
+                            answered()
+                            yield event
+                except AsrError as error:
+                    if error.provider is None:
+                        error.provider = self.name
+                    raise
+                finally:
+                    timer.cancel()
 
     def available(self) -> Health:
         """Whether a call made now would be sent: the provider says so and the circuit lets it through."""
@@ -131,10 +157,25 @@ class RouteStack:
     ) -> None:
         self.name: Final = name
         self.members: Final = tuple(members)
+        self._hedge, self._observer, self._random = hedge, observer, random
+        self._parts: dict[tuple[ProviderStack, ...], RouteStack] = {}
         race = None
         if hedge is not None:
             race = Hedge(route=name, settings=hedge, budget=Budget(share=hedge.budget, reserve=HEDGE_RESERVE), observer=observer)
         self.call: Final[Call] = Failover(route=name, members=members, observer=observer, race=race)
+
+    def only(self, members: Sequence[ProviderStack]) -> RouteStack:
+        """The same route through some of its providers; the same one for the same providers."""
+        chosen = tuple(members)
+        if chosen == self.members:
+            return self
+        if chosen not in self._parts:
+            self._parts[chosen] = RouteStack(self.name, chosen, self._hedge, observer=self._observer, random=self._random)
+        return self._parts[chosen]
+
+    def moved_on(self, request_id: str, before: str, after: str, error: AsrError) -> None:
+        """Announces that a live session goes on at another provider."""
+        self._observer(FailedOver(request_id, self.name, before, after, error))
 
     @property
     def capabilities(self) -> Capabilities:

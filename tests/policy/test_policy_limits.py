@@ -203,15 +203,3 @@ async def test_a_cancelled_waiter_gives_its_place_and_its_permit_to_the_next() -
     assert await third == "text"
     assert vendor.calls == [1000, 1000.5]  # the rate's permit came back as well
     assert tried.status()["in_flight"] == 0
-
-
-@virtual_time
-async def test_a_live_session_takes_a_permit_for_as_long_as_it_lasts() -> None:
-    vendor = Vendor(takes=1)
-    tried = limited(vendor, rate=None, concurrency=1, queue_timeout="5s")
-    async with tried.live(context(traffic=Traffic.LIVE)) as provider:
-        assert provider is vendor
-        assert tried.status()["in_flight"] == 1
-        assert isinstance(await outcome(tried.call(speech(), context())), RateLimited)
-    assert await outcome(tried.call(speech(), context())) == "text"
-    assert tried.status()["in_flight"] == 0
