@@ -135,12 +135,14 @@ class Upload:
 
     @asynccontextmanager
     async def _pace(self) -> AsyncIterator[_Pace]:
-        """Bounds the wait for every piece that is read inside. Raises BodyTimeout."""
+        """Bounds the wait for every piece that is read inside. Raises BodyTimeout; InvalidParameter for a body that is not what it says."""
         try:
             async with asyncio.timeout(self.limits.silence) as limit:
                 yield _Pace(limit, self.limits.silence)
         except TimeoutError as error:
             raise BodyTimeout(f"no more of the body came for {self.limits.silence:g} s") from error
+        except web.RequestPayloadError as error:
+            raise InvalidParameter("the body cannot be read: its chunks or its Content-Encoding are not what the headers say") from error
 
 
 class _Pace:

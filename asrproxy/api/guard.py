@@ -46,8 +46,10 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     except AsrError as error:
         account.failed(error)
         response = problem(error, request_id)
-    except ConnectionResetError:
-        raise  # the caller has gone; aiohttp closes what is left
+    except ConnectionResetError as error:  # the caller has gone; aiohttp closes what is left
+        account.failed(error)
+        _announce(runtime, account, request_id, 499, "client_closed")
+        raise
     except Exception as error:  # a defect of ours: this is the one owner of a request's errors
         account.failed(error)
         runtime.announce(Noted("error", "internal error", {"request_id": request_id, "error": error}))

@@ -43,7 +43,7 @@ REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
 ACCOUNT: Final = web.RequestKey("ACCOUNT", Account)
 
 
-def request_id_of(request: web.Request) -> str:
+def request_id_of(request: web.BaseRequest) -> str:
     """The caller's `X-Request-Id` where it is printable and of a sane length, else a new one."""
     given = request.headers.get("X-Request-Id")
     return given if given is not None and _ID.fullmatch(given) else os.urandom(16).hex()

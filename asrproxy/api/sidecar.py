@@ -14,6 +14,7 @@ from typing import Final
 from aiohttp import web
 
 from asrproxy.api.app import create_api, create_ops
+from asrproxy.api.connection import Runner
 from asrproxy.config.models import Configuration
 from asrproxy.discovery import provider_type
 from asrproxy.errors import ConfigError
@@ -93,7 +94,7 @@ async def _handed(stack: AsyncExitStack, app: web.Application, given: Sequence[H
 
 
 async def _runner(stack: AsyncExitStack, app: web.Application) -> web.AppRunner:
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN, keepalive_timeout=75.0)
+    runner = Runner(app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN, keepalive_timeout=75.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     return runner

@@ -1,0 +1,87 @@
+"""What is answered before any handler is asked: bytes that are no HTTP, and expectations that nobody meets, in the contract's shape."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http import RawRequestMessage
+from aiohttp.web_protocol import RequestHandler
+
+from asrproxy.api.problems import face_of, problem
+from asrproxy.api.request import RUNTIME, request_id_of
+from asrproxy.errors import InvalidParameter
+from asrproxy.events import RequestEnded
+
+
+class Runner(web.AppRunner):
+    """An AppRunner whose connections speak the contract also where aiohttp answers by itself."""
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return _Server(self.app, made)
+
+
+class _Server(web.Server):
+    def __init__(self, app: web.Application, made: web.Server) -> None:
+        super().__init__(
+            made.request_handler, request_factory=made.request_factory, handler_cancellation=made.handler_cancellation, **made._kwargs
+        )
+        self._app = app
+
+    def __call__(self) -> RequestHandler:
+        return _Connection(self._app, self, loop=asyncio.get_running_loop(), **self._kwargs)
+
+
+class _Connection(RequestHandler):
+    __slots__ = ("_app",)
+
+    def __init__(self, app: web.Application, server: web.Server, **settings: Any) -> None:
+        super().__init__(server, **settings)
+        self._app = app
+
+    def data_received(self, data: bytes) -> None:
+        """Tells whoever reads a body that it turned out to be broken: aiohttp's parser only gives it up, and the reader would wait on."""
+        super().data_received(data)
+        if self._messages and self._current_request is not None and not isinstance(self._messages[-1][0], RawRequestMessage):
+            body = self._current_request.content
+            if not body.is_eof():
+                body.set_exception(web.RequestPayloadError("the body is broken"))
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """What aiohttp could not read, or what escaped the guard. The connection is closed: nobody knows where the next request begins."""
+        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
+            raise ConnectionResetError("there is nobody to tell, or an answer has begun") from exc
+        if status >= 500:
+            return self._refusal(request, exc or RuntimeError(message))
+        # Only the first words: what follows in aiohttp's message is the caller's own bytes, which may hold a credential.
+        said = (message or "").partition(":")[0].partition("\n")[0].strip(" .")[:100]
+        return self._refusal(request, InvalidParameter(f"the request is not proper HTTP/1.1: {said or 'it cannot be read'}"))
+
+    def finish_response(self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None) -> Any:
+        """An HTTPException comes here only from before the guard: an `Expect` that is not `100-continue`."""
+        if isinstance(resp, web.HTTPException):
+            resp = self._refusal(request, InvalidParameter("only `Expect: 100-continue` can be met", param="Expect"))
+        return super().finish_response(request, resp, start_time)
+
+    def _refusal(self, request: web.BaseRequest, error: BaseException) -> web.Response:
+        request_id = request_id_of(request)
+        response = problem(error, request_id)
+        response.headers["X-Request-Id"] = request_id
+        response.force_close()
+        self._app[RUNTIME].announce(
+            RequestEnded(
+                request_id,
+                route="",
+                status=response.status,
+                code=face_of(error).code,
+                seconds=0.0,
+                audio_seconds=0.0,
+                body_bytes=0,
+                stages={},
+            )
+        )
+        return response
