@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
+
+_INNER_CAPITAL: Final = re.compile(r"(?<=.)(?=[A-Z])")
 
 
 class Fault(StrEnum):
@@ -193,3 +196,8 @@ class NotReady(ProviderError):
 
     fault = Fault.PROXY
     retryable = True
+
+
+def code_of(kind: type[BaseException]) -> str:
+    """The code word of an attempt that ended with an error of this class: `attempt_timeout` for AttemptTimeout."""
+    return _INNER_CAPITAL.sub("_", kind.__name__).lower()

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from asrproxy.stages import Stage
+from asrproxy.trace import Span
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -13,21 +16,37 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RequestEnded(Event):
-    """A caller's request was answered. stages: seconds in each stage by name. code: the error's code word, None: answered well."""
+    """A caller's request was answered.
+
+    endpoint: the address as the documentation writes it. route: empty where it came to none. caller: an allow-listed name, or `other`.
+    status: HTTP's. code: the error's code word, None: answered well. live: a session of live audio, whose seconds are the speaker's.
+    audio_seconds: 0 where it failed. provider: whose text it is, None: nobody's, or several. attempts: vendor calls made for it.
+    """
 
     request_id: str
+    endpoint: str
     route: str
+    caller: str
     status: int
     code: str | None
     seconds: float
     audio_seconds: float
     body_bytes: int
-    stages: dict[str, float]
+    stages: tuple[Stage, ...] = ()
+    live: bool = False
+    provider: str | None = None
+    attempts: int = 0
+    trace: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnded(Event):
-    """A vendor call ended. error: None when it gave a recognition. audio_seconds: length of the utterance."""
+    """A vendor call ended, or a live session at a vendor.
+
+    error: None when it gave a recognition. outcome: `ok`, `cancelled` (the caller has gone, or a hedge was quicker), or the error's code
+    word. audio_seconds, sent_bytes: of the utterance. billed_seconds: what the vendor charges for it. vendor_id: its name for the call.
+    segment: place in the recording. span: of this attempt. session: it was a live session, whose seconds are the speaker's.
+    """
 
     request_id: str
     provider: str
@@ -36,17 +55,26 @@ class AttemptEnded(Event):
     audio_seconds: float
     error: Exception | None
     vendor_id: str | None = None
+    outcome: str = "ok"
+    sent_bytes: int = 0
+    billed_seconds: float = 0.0
+    segment: int = 0
+    route: str = ""
+    caller: str = "other"
+    span: Span | None = None
+    session: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RetryScheduled(Event):
-    """A failed attempt will be repeated after `pause` seconds."""
+    """A failed attempt will be repeated after `pause` seconds. trace: the request's span, as in the events below."""
 
     request_id: str
     provider: str
     attempt: int
     pause: float
     error: Exception
+    trace: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +84,7 @@ class RetryRefused(Event):
     request_id: str
     provider: str
     reason: str
+    trace: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +109,13 @@ class LimitChanged(Event):
 class LimitWaited(Event):
     """A call waited `seconds` for a permit of `limit` (`rate`, `concurrency`, `admission`); refused: it did not get one."""
 
+    request_id: str
     provider: str
     limit: str
     traffic: str
     seconds: float
     refused: bool
+    trace: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +127,7 @@ class FailedOver(Event):
     before: str
     after: str
     error: Exception
+    trace: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +135,9 @@ class Hedged(Event):
     """A second attempt was started beside a slow first. won: the second one's answer was taken."""
 
     request_id: str
-    provider: str
+    route: str
     won: bool
+    trace: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +152,22 @@ class TokenRefreshed(Event):
 
 @dataclass(frozen=True, slots=True)
 class ConfigReloaded(Event):
-    """A new configuration was taken, or refused with `error`; then the old one stays. generation: counts the ones taken."""
+    """A new configuration was taken, or refused with `error`; then the old one stays.
+
+    generation: counts the ones taken. routes, providers: the names that there are now, empty where it was refused.
+    """
 
     generation: int
     error: Exception | None
+    routes: frozenset[str] = frozenset()
+    providers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class LoopLagged(Event):
+    """The event loop was looked at: it ran what was due `seconds` too late."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

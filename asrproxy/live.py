@@ -31,12 +31,13 @@ async def listen(
         raise UnsupportedParameter(f"no provider of route {route.name!r} can serve this session")
     replay = Replay(audio, source.bytes_per_second) if len(left) > 1 else _Once(audio)
     errors: list[tuple[str, AsrError]] = []
+    before: _Leg | None = None
     try:
         while left:
             leg = next((each for each in left if each.available()), left[0])
             left.remove(leg)
-            if errors:
-                route.moved_on(context().request_id, errors[-1][0], leg.name, errors[-1][1])
+            if before is not None:
+                route.moved_on(context(), before.first, leg.first, errors[-1][1])
             patience = PATIENCE if left else context().patience
             try:
                 async with aclosing(_told(leg, replay, source, _patient(context, patience))) as events:
@@ -45,6 +46,7 @@ async def listen(
                 return
             except MOVES_ON as error:
                 errors.append((leg.name, error))
+                before = leg
         raise summary(route.name, errors, late=False)
     finally:
         errors.clear()  # an error's traceback holds this frame
@@ -83,10 +85,12 @@ class _Once:
 
 
 class _Leg(Protocol):
-    """One way to go through a session. format: what it wants, given what the session has."""
+    """One way to go through a session. first: its first provider. format: what it wants, given what the session has."""
 
     @property
     def name(self) -> str: ...
+    @property
+    def first(self) -> str: ...
     def available(self) -> bool: ...
     def format(self, source: AudioFormat) -> AudioFormat: ...
     def events(self, audio: AsyncIterator[bytes], format: AudioFormat, context: MakeContext) -> AsyncGenerator[StreamEvent, None]: ...
@@ -97,7 +101,7 @@ class _Streaming:
 
     def __init__(self, member: ProviderStack) -> None:
         self._member = member
-        self.name = member.name
+        self.name = self.first = member.name
 
     def available(self) -> bool:
         return self._member.available().ready
@@ -118,6 +122,7 @@ class _Cutting:
         self._capabilities = route.capabilities_for(options)
         self._longest = min(longest, self._capabilities.longest)
         self.name = ", ".join(member.name for member in route.members)
+        self.first = route.members[0].name
 
     def available(self) -> bool:
         return any(member.available().ready for member in self._route.members)

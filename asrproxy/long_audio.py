@@ -14,8 +14,9 @@ from asrproxy.config.models import LongAudioSettings
 from asrproxy.errors import AsrError
 from asrproxy.failure import RecordingFailed
 from asrproxy.model import BYTES_PER_SAMPLE, AttemptRecord, AudioFormat, Recognition, Segment, Transcript, Utterance, Word
-from asrproxy.plugin import Call, Context
+from asrproxy.plugin import Call, Context, Trail
 from asrproxy.remember import SegmentMemory
+from asrproxy.stages import Stages
 from asrproxy.text import coverage, join, seam
 
 
@@ -50,7 +51,7 @@ class LongRecording:
     """One recording's pipeline. At most `settings.concurrency` utterances are under way, and no more is decoded than they need.
 
     call: a route's. longest: seconds of an utterance. context: makes the context of a call made now. heard: is told how many seconds
-    are known so far. allow_holes: a segment that fails for good leaves a hole instead of ending the recording.
+    are known so far. allow_holes: a segment that fails for good leaves a hole instead of ending the recording. stages: of the request.
     language: what the caller says it is, where the vendor does not say.
     """
 
@@ -67,11 +68,13 @@ class LongRecording:
         heard: Callable[[float], None],
         allow_holes: bool,
         listener: Listener | None,
+        stages: Stages,
         language: str | None = None,
     ) -> None:
         self._route, self._call, self._settings, self._format = route, call, settings, format
         self._memory, self._context, self._heard, self._allow_holes = memory, context, heard, allow_holes
-        self._listener, self._language = listener, language
+        self._listener, self._stages, self._language = listener, stages, language
+        self._time = asyncio.get_running_loop().time
         self._segmenter = Segmenter(
             sample_rate=format.sample_rate,
             longest=longest,
@@ -94,11 +97,16 @@ class LongRecording:
                 await self._cut(blocks, calls)
         except ExceptionGroup as errors:  # the first is what happened: the one who listened has gone, or a defect
             raise errors.exceptions[0] from errors
+        finally:
+            self._stages.ended("recognize")
         self._all_cut = True
         await self._tell()  # what waited for a neighbour that never came
         if self._failure is not None:
             raise self.failed(self._failure)
-        return self._transcript()
+        began = self._time()
+        transcript = self._transcript()
+        self._stages.between("stitch", began, self._time())
+        return transcript
 
     async def _cut(self, blocks: AsyncIterator[Block], calls: asyncio.TaskGroup) -> None:
         """Sets a task going for each piece, as soon as there is a place for it."""
@@ -120,11 +128,17 @@ class LongRecording:
         return RecordingFailed(cause, finished, self._attempts())
 
     async def _pieces(self, blocks: AsyncIterator[Block]) -> AsyncGenerator[Piece, None]:
+        asked = self._time()
         async for block in blocks:
+            got = self._time()
+            self._stages.between("decode", asked, got)
             self._seconds += len(block.pcm) / self._format.bytes_per_second
             self._heard(self._seconds)
-            for piece in self._segmenter.feed(block.pcm, block.levels or b""):
+            pieces = self._segmenter.feed(block.pcm, block.levels or b"")
+            self._stages.between("segment", got, self._time())
+            for piece in pieces:
                 yield piece
+            asked = self._time()
         for piece in self._segmenter.finish():
             yield piece
 
@@ -208,6 +222,7 @@ class LongRecording:
             return await self._call(utterance, context)
         finally:
             attempts.extend(replace(record, segment=context.segment) for record in context.trail.records)
+            count_calls(self._stages, context.trail)
 
     async def _tell(self) -> None:
         """Merges the seams that have both sides and tells, in order, what cannot change any more."""
@@ -219,7 +234,9 @@ class LongRecording:
                 if follower is not None and follower.piece.forced_start:
                     if follower.segment is None:
                         return
+                    began = self._time()
                     _merge(slot, follower)
+                    self._stages.between("stitch", began, self._time())
                 self._told += 1
                 if self._listener is not None and (self._allow_holes or not slot.failed):
                     await self._listener(slot.segment)
@@ -250,6 +267,15 @@ class LongRecording:
             segments=segments,
             attempts=self._attempts(),
         )
+
+
+def count_calls(stages: Stages, trail: Trail) -> None:
+    """Adds what one answer took to the request's stages."""
+    stages.add("attempt", sum(record.seconds for record in trail.records))
+    if trail.waited:
+        stages.add("limit_wait", trail.waited)
+    if trail.paused:
+        stages.add("pause", trail.paused)
 
 
 def _merge(left: _Slot, right: _Slot) -> None:

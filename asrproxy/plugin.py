@@ -38,6 +38,7 @@ from asrproxy.errors import (
     UnsupportedParameter,
 )
 from asrproxy.events import CircuitChanged, Event, Noted, Observer, TokenRefreshed, ignore
+from asrproxy.figures import Connections, TokenAge
 from asrproxy.model import (
     AttemptRecord,
     AudioFormat,
@@ -51,6 +52,7 @@ from asrproxy.model import (
     Utterance,
     Word,
 )
+from asrproxy.trace import Span
 from asrproxy.units import Rate, Seconds, SecretStr, Section, Size
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "CircuitChanged",
     "CircuitOpen",
     "ConfigError",
+    "Connections",
     "Context",
     "Credential",
     "DeadlineExceeded",
@@ -90,8 +93,10 @@ __all__ = [
     "Section",
     "Sentence",
     "Size",
+    "Span",
     "StreamEvent",
     "Throttled",
+    "TokenAge",
     "TokenRefreshed",
     "TokenStore",
     "Traffic",
@@ -155,12 +160,17 @@ class Host:
 
 
 class Trail:
-    """What happened on the way to one answer: layers add a record, the answer shows them."""
+    """What happened on the way to one answer: layers add a record, the answer shows them.
 
-    __slots__ = ("records",)
+    waited, paused: seconds in queues for permits, and between a failed call and the next.
+    """
+
+    __slots__ = ("paused", "records", "waited")
 
     def __init__(self) -> None:
         self.records: list[AttemptRecord] = []
+        self.waited = 0.0
+        self.paused = 0.0
 
     def calls(self) -> int:
         """How many vendor calls were made."""
@@ -177,8 +187,9 @@ class Context:
 
     deadline: a moment on the running loop's clock by which the caller must have an answer. attempt: 1 for the first. segment: index of
     the utterance in the recording. voiced: seconds of clear speech in an utterance, by the core's voice-activity detector (costs a few
-    milliseconds: ask only when the answer looks short). traceparent: W3C, to be sent on. patience: seconds that a call may idle (a
-    pause before a retry, a queue) before it had better fail: short where another provider could answer meanwhile.
+    milliseconds: ask only when the answer looks short). traceparent, tracestate: headers of W3C Trace Context, to be sent on as they are.
+    patience: seconds that a call may idle (a pause before a retry, a queue) before it had better fail: short where another provider could
+    answer meanwhile. route, caller, trace: whose call it is, for what is announced about it.
     """
 
     request_id: str
@@ -191,6 +202,10 @@ class Context:
     voiced: Callable[[Utterance], Awaitable[float]] = _no_detector
     traceparent: str | None = None
     patience: float = math.inf
+    tracestate: str | None = None
+    route: str = ""
+    caller: str = "other"
+    trace: Span | None = None
 
     def remaining(self) -> float:
         """Seconds until the deadline; negative when it has passed."""
@@ -243,6 +258,14 @@ class Provider(ABC):
     def status(self) -> Mapping[str, object]:
         """What `/v1/status` shows beside the core's own figures: JSON values, no secrets, no transcripts."""
         return {}
+
+    def connections(self) -> Connections | None:
+        """Its connections, for the metrics; None: it keeps none."""
+        return None
+
+    def token_age(self) -> TokenAge | None:
+        """Its token's age, for the metrics; None: it uses none."""
+        return None
 
     async def aclose(self) -> None:  # noqa: B027 -- most providers have nothing to end
         """Ends everything that was opened, also when `start` failed half-way. May be called twice."""

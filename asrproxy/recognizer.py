@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,11 +16,13 @@ from asrproxy.audio.spool import Spool
 from asrproxy.config.models import LongAudioSettings, ScaledTimeout
 from asrproxy.errors import AsrError, AudioTooLong, DeadlineExceeded, InvalidAudio, UnknownRoute, UnsupportedParameter
 from asrproxy.failure import RecordingFailed
-from asrproxy.long_audio import Listener, LongRecording
+from asrproxy.long_audio import Listener, LongRecording, count_calls
 from asrproxy.model import AudioFormat, Options, Segment, StreamEvent, Traffic, Transcript, Utterance
 from asrproxy.plugin import Context, Trail
 from asrproxy.policy.stack import RouteStack
 from asrproxy.remember import SegmentMemory
+from asrproxy.stages import Stages
+from asrproxy.trace import Span
 
 SHORTEST: Final = 0.01
 """Seconds: less than one frame of speech analysis is no audio."""
@@ -35,7 +37,11 @@ class Partial(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What one caller asks for. timeout: seconds from `received`, None: the policy's. received: a moment on the loop's clock."""
+    """What one caller asks for.
+
+    timeout: seconds from `received`, None: the policy's. received: a moment on the loop's clock. caller: an allow-listed name, or `other`.
+    trace: the request's span.
+    """
 
     request_id: str
     received: float
@@ -44,7 +50,8 @@ class Order:
     raw: RawFormat | None = None
     partial: Partial = Partial.REFUSE
     timeout: float | None = None
-    traceparent: str | None = None
+    caller: str = "other"
+    trace: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +61,6 @@ class Route:
     stack: RouteStack
     timeout: ScaledTimeout
     long_audio: LongAudioSettings
-
-
-class Stages:
-    """Seconds spent in each stage of one request, for the log and the metrics."""
-
-    __slots__ = ("_last", "_time", "seconds")
-
-    def __init__(self, time: Callable[[], float]) -> None:
-        self._time = time
-        self._last = time()
-        self.seconds: dict[str, float] = {}
-
-    def ended(self, name: str) -> None:
-        """What passed since the last stage ended belongs to `name`."""
-        now = self._time()
-        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
-        self._last = now
 
 
 class Recognizer:
@@ -108,7 +98,9 @@ class Recognizer:
         try:
             async with asyncio.timeout(None) as limit:
                 clock = _Clock(order, route.timeout, body, limit)
-                async with self._decoders.decode(body, target, raw=order.raw, whole=longest, longest=self._max_audio) as blocks:
+                async with self._decoders.decode(
+                    body, target, raw=order.raw, whole=longest, longest=self._max_audio, stages=stages
+                ) as blocks:
                     first = await anext(blocks, None)
                     stages.ended("decode")
                     if first is None or len(first.pcm) < SHORTEST * target.bytes_per_second:
@@ -117,10 +109,8 @@ class Recognizer:
                         utterance = Utterance(first.pcm, target)
                         clock.heard(utterance.duration)
                         return await self._short(utterance, route, order, stages, listener)
-                    recording = self._long(route, order, target, longest, clock, listener)
-                    transcript = await recording.transcribe(_chained(first, blocks))
-                    stages.ended("recognize")
-                    return transcript
+                    recording = self._long(route, order, target, longest, clock, listener, stages)
+                    return await recording.transcribe(_chained(first, blocks))
         except TimeoutError as error:
             late = DeadlineExceeded("the request's timeout ran out")
             raise (late if recording is None else recording.failed(late)) from error
@@ -139,7 +129,14 @@ class Recognizer:
                 yield event
 
     def _long(
-        self, route: Route, order: Order, target: AudioFormat, longest: float, clock: _Clock, listener: Listener | None
+        self,
+        route: Route,
+        order: Order,
+        target: AudioFormat,
+        longest: float,
+        clock: _Clock,
+        listener: Listener | None,
+        stages: Stages,
     ) -> LongRecording:
         return LongRecording(
             route=order.route,
@@ -152,6 +149,7 @@ class Recognizer:
             heard=clock.heard,
             allow_holes=order.partial is Partial.ALLOW,
             listener=listener,
+            stages=stages,
             language=order.options.language,
         )
 
@@ -182,7 +180,11 @@ class Recognizer:
             traffic=traffic,
             trail=Trail(),
             voiced=self._decoders.voiced,
-            traceparent=order.traceparent,
+            traceparent=None if order.trace is None else order.trace.traceparent,
+            tracestate=None if order.trace is None else order.trace.state,
+            route=order.route,
+            caller=order.caller,
+            trace=order.trace,
         )
 
     async def _short(self, utterance: Utterance, route: Route, order: Order, stages: Stages, listener: Listener | None) -> Transcript:
@@ -196,7 +198,9 @@ class Recognizer:
             if not context.trail.records:
                 raise
             raise RecordingFailed(error, (), tuple(context.trail.records)) from error
-        stages.ended("recognize")
+        finally:
+            stages.ended("recognize")
+            count_calls(stages, context.trail)
         segment = Segment(
             index=0,
             start=0.0,

@@ -16,11 +16,13 @@ from asrproxy.audio.decode import Decoders
 from asrproxy.config.models import DEFAULT_ROUTE, Configuration, ProviderEntry, RouteSettings, ServerSettings
 from asrproxy.errors import ConfigError
 from asrproxy.events import CircuitChanged, ConfigReloaded, Event, Observer
+from asrproxy.figures import Figures, ProviderFigures
 from asrproxy.place import Place, part_of
 from asrproxy.plugin import Host, Provider, ProviderSettings
 from asrproxy.policy.stack import ProviderStack, RouteStack
 from asrproxy.recognizer import Recognizer, Route
 from asrproxy.remember import SegmentMemory
+from asrproxy.trace import Traces
 
 if TYPE_CHECKING:
     from asrproxy.fleet.fleet import Fleet
@@ -42,6 +44,15 @@ class Opened:
         self.stack = stack
         self.holders = 0
         self._let_go = let_go
+
+    def figures(self) -> ProviderFigures:
+        """What can be read of it now."""
+        return ProviderFigures(
+            ready=self.stack.available().ready,
+            policy=self.stack.figures(),
+            connections=self.provider.connections(),
+            token=self.provider.token_age(),
+        )
 
     async def release(self) -> None:
         """One holder less; the last one closes it."""
@@ -89,7 +100,9 @@ class Runtime:
     ) -> None:
         self.began: Final = time.monotonic()
         self.announce: Final = observer
+        self.traces: Final = Traces(None)
         self.draining = False
+        self.live_sessions = 0
         self.ending: Final = asyncio.Event()
         """Set when the drain limit is near: what has no end of its own, as a live session, is to end now."""
         self.place: Final = place
@@ -155,6 +168,28 @@ class Runtime:
             if held.requests == 0:
                 held.idle.set()
 
+    @contextmanager
+    def live_session(self) -> Iterator[None]:
+        """Counts a session of live audio while it lasts."""
+        self.live_sessions += 1
+        try:
+            yield
+        finally:
+            self.live_sessions -= 1
+
+    def figures(self) -> Figures:
+        """Everything that can be read of it now."""
+        generation = self._current
+        return Figures(
+            ready=self.ready() is None,
+            generation=generation.number,
+            in_flight=self.in_flight,
+            live_sessions=self.live_sessions,
+            decoders=self.decoders.figures(),
+            providers={name: each.figures() for name, each in generation.opened.items()},
+            fleet=None if self.fleet is None else self.fleet.figures(),
+        )
+
     async def reload(self, configuration: Configuration) -> None:
         """Takes a checked configuration for new requests. Providers whose entry is unchanged go on, with their connections and circuits.
 
@@ -173,7 +208,7 @@ class Runtime:
         task = asyncio.create_task(self._retire(old))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
-        self.announce(ConfigReloaded(new.number, None))
+        self.announce(ConfigReloaded(new.number, None, frozenset(new.recognizer.routes), frozenset(new.opened)))
 
     @property
     def in_flight(self) -> int:

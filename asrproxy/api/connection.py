@@ -10,7 +10,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from asrproxy.api.problems import face_of, problem
-from asrproxy.api.request import RUNTIME, request_id_of
+from asrproxy.api.request import OTHER, RUNTIME, request_id_of
 from asrproxy.errors import InvalidParameter
 from asrproxy.events import RequestEnded
 
@@ -75,13 +75,14 @@ class _Connection(RequestHandler):
         self._app[RUNTIME].announce(
             RequestEnded(
                 request_id,
+                endpoint="none",
                 route="",
+                caller=OTHER,
                 status=response.status,
                 code=face_of(error).code,
                 seconds=0.0,
                 audio_seconds=0.0,
                 body_bytes=0,
-                stages={},
             )
         )
         return response

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from asrproxy.api.problems import face_of, of_aiohttp, problem
-from asrproxy.api.request import ACCOUNT, REQUEST_ID, RUNTIME, Account, request_id_of
+from asrproxy.api.request import ACCOUNT, OTHER, REQUEST_ID, RUNTIME, Account, request_id_of
 from asrproxy.errors import AsrError, Draining, Forbidden, Unauthorized
 from asrproxy.events import Noted, RequestEnded
 from asrproxy.runtime import Runtime
@@ -31,8 +31,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Runs round every handler of both applications."""
     runtime = request.app[RUNTIME]
     request_id = request[REQUEST_ID] = request_id_of(request)
-    account = request[ACCOUNT] = Account()
     path = request.path
+    account = request[ACCOUNT] = _account(request, runtime, request_id, quiet=path in QUIET)
     try:
         _check_browser(request, runtime)
         if path not in PUBLIC:
@@ -48,7 +48,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = problem(error, request_id)
     except ConnectionResetError as error:  # the caller has gone; aiohttp closes what is left
         account.failed(error)
-        _announce(runtime, account, request_id, 499, "client_closed")
+        _announce(request, runtime, account, 499, "client_closed")
         raise
     except Exception as error:  # a defect of ours: this is the one owner of a request's errors
         account.failed(error)
@@ -56,7 +56,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = problem(error, request_id)
     except asyncio.CancelledError as error:
         account.failed(error)
-        _announce(runtime, account, request_id, 499, "client_closed")
+        _announce(request, runtime, account, 499, "client_closed")
         raise
     if not response.prepared:
         response.headers["X-Request-Id"] = request_id
@@ -65,23 +65,39 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             response.force_close()
         if response.status in {408, 413}:
             response.force_close()  # the rest of the body is not read
-    if path not in QUIET:
-        _announce(runtime, account, request_id, response.status, None if account.error is None else face_of(account.error).code)
+    _announce(request, runtime, account, response.status, None if account.error is None else face_of(account.error).code)
     return response
 
 
-def _announce(runtime: Runtime, account: Account, request_id: str, status: int, code: str | None) -> None:
+def _account(request: web.Request, runtime: Runtime, request_id: str, *, quiet: bool) -> Account:
+    """What is known of the request from its headers."""
+    headers = request.headers
+    caller = headers.get("X-Caller", OTHER)
+    trace = None if quiet else runtime.traces.begin(headers.get("traceparent"), headers.get("tracestate"))
+    return Account(request_id, caller if caller in runtime.server.callers else OTHER, trace)
+
+
+def _announce(request: web.Request, runtime: Runtime, account: Account, status: int, code: str | None) -> None:
+    if request.path in QUIET:
+        return
+    resource = request.match_info.route.resource
     now = asyncio.get_running_loop().time()
     runtime.announce(
         RequestEnded(
-            request_id=request_id,
+            request_id=account.request_id,
+            endpoint="none" if resource is None else resource.canonical,
             route=account.route,
+            caller=account.caller,
             status=status,
             code=code,
             seconds=now - account.received,
             audio_seconds=account.audio_seconds,
             body_bytes=account.body_bytes,
-            stages=account.stages.seconds,
+            stages=account.stages.all(),
+            live=account.live,
+            provider=account.provider,
+            attempts=account.attempts,
+            trace=account.trace,
         )
     )
 

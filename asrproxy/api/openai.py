@@ -12,7 +12,7 @@ from asrproxy.api.event_stream import EventStream
 from asrproxy.api.openai_form import GRANULARITIES, OPENAI_NAMES, Ask, ResponseFormat, parsed
 from asrproxy.api.problems import error_body
 from asrproxy.api.render import dumped
-from asrproxy.api.request import ACCOUNT, REQUEST_ID, RUNTIME, Account
+from asrproxy.api.request import ACCOUNT, RUNTIME, Account
 from asrproxy.config.models import DEFAULT_ROUTE
 from asrproxy.errors import AsrError, InvalidParameter, UnknownRoute
 from asrproxy.long_audio import Progress
@@ -48,21 +48,15 @@ async def transcriptions(request: web.Request) -> web.StreamResponse:
     with runtime.generation() as generation:
         recognizer = generation.recognizer
         async with upload(BodyLimits.of(runtime.server)) as body:
-            ask = parsed(
-                await body.form(request, repeatable=GRANULARITIES),
-                recognizer.routes,
-                request_id=request[REQUEST_ID],
-                received=account.received,
-                traceparent=request.headers.get("traceparent"),
-                default=DEFAULT_ROUTE,
-            )
+            account.body = body.spool
+            ask = parsed(await body.form(request, repeatable=GRANULARITIES), recognizer.routes, account=account, default=DEFAULT_ROUTE)
             account.route = ask.order.route
             recognizer.accept(ask.order)
             account.stages.ended("receive")
             if ask.stream:
                 return await _streamed(request, recognizer, body, ask, account)
             transcript = await recognizer.transcribe(body.spool, ask.order, account.stages)
-            account.finished(transcript.duration, body.spool.size)
+            account.finished(transcript)
             return _written(transcript, ask)
 
 
@@ -101,7 +95,7 @@ async def _streamed(request: web.Request, recognizer: Recognizer, body: Upload, 
     async with stream.alive():
         try:
             transcript = await recognizer.transcribe(body.spool, ask.order, account.stages, listen)
-            account.finished(transcript.duration, body.spool.size)
+            account.finished(transcript)
             await tell(deltas.rest(transcript))
             await stream.tell({"type": "transcript.text.done", "text": transcript.text})
             await stream.mark(b"[DONE]")

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from asrproxy.api.parameters import parse
+from asrproxy.api.request import Account
 from asrproxy.errors import InvalidParameter, UnknownRoute, UnsupportedParameter
 from asrproxy.recognizer import Order
 
@@ -46,9 +47,7 @@ class Ask:
     stream: bool
 
 
-def parsed(
-    fields: Mapping[str, str], routes: Collection[str], *, request_id: str, received: float, traceparent: str | None, default: str
-) -> Ask:
+def parsed(fields: Mapping[str, str], routes: Collection[str], *, account: Account, default: str) -> Ask:
     """routes: the names that `model` may have; default: the one that answers for OpenAI's own names. Raises CallerError, naming a field."""
     for name in fields:
         if name not in KNOWN and name not in (GRANULARITIES, GRANULARITIES[:-2]):
@@ -66,9 +65,7 @@ def parsed(
         given["words"] = "true"
     ask = parse(
         given,
-        request_id=request_id,
-        received=received,
-        traceparent=traceparent,
+        account=account,
         prompt=fields.get("prompt") or None,
         temperature=_temperature(fields.get("temperature")),
     )

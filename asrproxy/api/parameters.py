@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal, cast, get_args
 
+from asrproxy.api.request import Account
 from asrproxy.audio.decode import RawFormat
 from asrproxy.errors import InvalidParameter
 from asrproxy.model import Options
@@ -49,15 +50,13 @@ _WHOLE: Final = re.compile(r"\d{1,7}")
 def parse(
     given: Mapping[str, str],
     *,
-    request_id: str,
-    received: float,
-    traceparent: str | None,
+    account: Account,
     prompt: str | None = None,
     temperature: float | None = None,
 ) -> Ask:
     """Raises InvalidParameter, which names what is unknown, malformed or out of range. prompt, temperature: of the OpenAI door only."""
     if not given:
-        return Ask(Order(request_id, received, traceparent=traceparent), ResponseFormat.JSON, False)
+        return Ask(Order(account.request_id, account.received, caller=account.caller, trace=account.trace), ResponseFormat.JSON, False)
     for name, value in given.items():
         if name not in NAMES:
             raise InvalidParameter(f"unknown parameter {name[:64]!r}; known are {', '.join(NAMES)}", param=name[:64])
@@ -65,8 +64,8 @@ def parse(
             raise InvalidParameter(f"{name} is longer than {LONGEST_VALUE} characters", param=name)
     return Ask(
         order=Order(
-            request_id=request_id,
-            received=received,
+            request_id=account.request_id,
+            received=account.received,
             route=given.get("route", "default"),
             options=Options(
                 language=_language(given),
@@ -80,7 +79,8 @@ def parse(
             raw=_raw(given),
             partial=Partial(_choice(given, "partial", tuple(Partial)) or Partial.REFUSE),
             timeout=_timeout(given),
-            traceparent=traceparent,
+            caller=account.caller,
+            trace=account.trace,
         ),
         response_format=ResponseFormat(_choice(given, "response_format", tuple(ResponseFormat)) or ResponseFormat.JSON),
         stream=_flag(given, "stream") or False,

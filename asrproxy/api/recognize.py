@@ -11,7 +11,7 @@ from asrproxy.api.event_stream import EventStream
 from asrproxy.api.parameters import Ask, parse
 from asrproxy.api.problems import error_body, segment_body
 from asrproxy.api.render import CONTENT_TYPES, rendered, transcript_body
-from asrproxy.api.request import ACCOUNT, REQUEST_ID, RUNTIME, Account
+from asrproxy.api.request import ACCOUNT, RUNTIME, Account
 from asrproxy.errors import AsrError, BodyTooLarge, InvalidParameter
 from asrproxy.long_audio import Progress
 from asrproxy.model import Segment
@@ -24,12 +24,13 @@ async def recognize(request: web.Request) -> web.StreamResponse:
     account = request[ACCOUNT]
     with runtime.generation() as generation:
         async with upload(BodyLimits.of(runtime.server)) as body:
+            account.body = body.spool
             ask = await _received(request, body, account, generation.recognizer)
             account.route = ask.order.route
             if ask.stream or "text/event-stream" in request.headers.get("Accept", ""):
                 return await _streamed(request, generation.recognizer, body, ask, account)
             transcript = await generation.recognizer.transcribe(body.spool, ask.order, account.stages)
-            account.finished(transcript.duration, body.spool.size)
+            account.finished(transcript)
             return web.Response(
                 body=rendered(transcript, ask.order.request_id, ask.response_format),
                 content_type=CONTENT_TYPES[ask.response_format],
@@ -49,16 +50,15 @@ async def _received(request: web.Request, body: Upload, account: Account, recogn
     length = request.content_length
     if length is not None and length > body.limits.body:
         raise BodyTooLarge(f"the body is longer than server.max_body ({body.limits.body} bytes)")
-    traceparent = request.headers.get("traceparent")
     if request.content_type == "multipart/form-data":
         fields = await body.form(request)
         for name, value in fields.items():
             if given.setdefault(name, value) != value:
                 raise InvalidParameter(f"{name!r} differs between the query and the form", param=name)
-        ask = parse(given, request_id=request[REQUEST_ID], received=account.received, traceparent=traceparent)
+        ask = parse(given, account=account)
         recognizer.accept(ask.order)
     else:
-        ask = parse(given, request_id=request[REQUEST_ID], received=account.received, traceparent=traceparent)
+        ask = parse(given, account=account)
         recognizer.accept(ask.order)
         await body.raw(request.content, known=length)
     account.stages.ended("receive")
@@ -81,7 +81,7 @@ async def _streamed(request: web.Request, recognizer: Recognizer, body: Upload, 
     async with stream.alive():
         try:
             transcript = await recognizer.transcribe(body.spool, ask.order, account.stages, listen)
-            account.finished(transcript.duration, body.spool.size)
+            account.finished(transcript)
             await stream.tell(transcript_body(transcript, request_id), "result")
         except AsrError as error:
             account.failed(error)

@@ -5,38 +5,68 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
 
-from asrproxy.recognizer import Stages
+from asrproxy.audio.spool import Spool
+from asrproxy.failure import RecordingFailed
+from asrproxy.model import AttemptRecord, Transcript
 from asrproxy.runtime import Runtime
+from asrproxy.stages import Stages
+from asrproxy.trace import Span
 
 RUNTIME: Final = web.AppKey("RUNTIME", Runtime)
+OTHER: Final = "other"
+"""The caller of a request that names none, or one that `server.callers` does not have."""
 _ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class Account:
-    """What one request did, for the access line and the metrics. Times: moments on the loop's clock, seconds."""
+    """What one request did, for the access line, the metrics and the spans. Times: moments on the loop's clock, seconds.
 
-    __slots__ = ("audio_seconds", "body_bytes", "error", "received", "route", "stages")
+    caller: an allow-listed name, or `other`. trace: the request's span. body: what was received, where it is spooled.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = (
+        "attempts", "audio_seconds", "body", "caller", "error", "live", "provider", "received", "received_bytes", "request_id", "route",
+        "stages", "trace",
+    )  # fmt: skip
+
+    def __init__(self, request_id: str, caller: str, trace: Span | None) -> None:
         time = asyncio.get_running_loop().time
+        self.request_id, self.caller, self.trace = request_id, caller, trace
         self.received = time()
         self.stages = Stages(time)
         self.route = ""
+        self.live = False
+        self.body: Spool | None = None
+        self.received_bytes = 0
         self.audio_seconds = 0.0
-        self.body_bytes = 0
+        self.provider: str | None = None
+        self.attempts = 0
         self.error: BaseException | None = None
 
-    def finished(self, audio_seconds: float, body_bytes: int) -> None:
+    def finished(self, transcript: Transcript) -> None:
         """It was answered with a transcript."""
-        self.audio_seconds, self.body_bytes = audio_seconds, body_bytes
+        self.audio_seconds = transcript.duration
+        self.provider = transcript.provider
+        self._called(transcript.attempts)
 
     def failed(self, error: BaseException) -> None:
         """It was answered with an error."""
         self.error = error
+        if isinstance(error, RecordingFailed):
+            self._called(error.attempts)
+
+    @property
+    def body_bytes(self) -> int:
+        """Bytes of the body that were received, also of a request that failed."""
+        return self.received_bytes if self.body is None else self.body.size
+
+    def _called(self, attempts: Sequence[AttemptRecord]) -> None:
+        self.attempts = sum(record.outcome != "skipped" for record in attempts)
 
 
 REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import stat
@@ -19,6 +20,7 @@ from asrproxy.config.models import Configuration
 from asrproxy.discovery import provider_type
 from asrproxy.errors import ConfigError
 from asrproxy.events import Event, Observer
+from asrproxy.ops.loop_lag import watch_loop
 from asrproxy.ops.metrics import Metrics
 from asrproxy.place import Place
 from asrproxy.runtime import Runtime
@@ -51,7 +53,7 @@ async def sidecar(
 
     place: it is one of several workers, listens on the sockets that are `given`, and answers its supervisor's questions.
     """
-    metrics = Metrics()
+    metrics = Metrics(routes=configuration.every_route(), providers=configuration.providers)
     listeners: tuple[Observer, ...] = (metrics, *observers)
 
     def announce(event: Event) -> None:
@@ -60,7 +62,8 @@ async def sidecar(
 
     async with AsyncExitStack() as stack:
         runtime = await stack.enter_async_context(Runtime(configuration, provider_type=provider_type, observer=announce, place=place))
-        metrics.follow(lambda: runtime.in_flight)
+        metrics.watch(runtime.figures)
+        stack.push_async_callback(_ended, asyncio.create_task(watch_loop(announce), name="loop-lag"))
         server = configuration.server
         if place is None:
             urls = await _listening(stack, create_api(runtime, metrics), server.listen, "server.listen")
@@ -69,6 +72,11 @@ async def sidecar(
             urls = await _handed(stack, create_api(runtime, metrics, together=place.together), given)
             ops_urls = await _listening(stack, create_ops(runtime, metrics), (f"unix:{place.own}",), "worker")
         yield Sidecar(runtime, urls, ops_urls)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _listening(stack: AsyncExitStack, app: web.Application, addresses: Sequence[str], key: str) -> tuple[str, ...]:

@@ -53,12 +53,13 @@ async def stream(request: web.Request) -> web.StreamResponse:
         raise InvalidParameter("this address speaks WebSocket: send an upgrade")
     socket.headers["X-Request-Id"] = request[REQUEST_ID]
     await socket.prepare(request)
+    account.live = True
     line = _Line(socket, request.transport, patience=runtime.server.body_timeout)
     code = WSCloseCode.OK
     try:
-        with runtime.generation() as generation:
+        with runtime.generation() as generation, runtime.live_session():
             start = await _started(socket)
-            order = _order(start, request[REQUEST_ID], account, request.headers.get("traceparent"))
+            order = _order(start, account)
             generation.recognizer.accept(order)
             account.route = order.route
             await line.tell({"type": "started", "request_id": order.request_id})
@@ -136,6 +137,7 @@ class _Session:
                 raise await reading
             await telling
         finally:
+            self._account.received_bytes = intake.size
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -151,7 +153,7 @@ class _Session:
                     await self._line.tell(_interim(event))
         if intake.reason is not None:
             raise intake.reason
-        self._account.finished(intake.duration, intake.size)
+        self._account.audio_seconds = intake.duration
         await self._line.tell({"type": "done", "text": join.join(texts, self._start.language), "duration": round(intake.duration, 3)})
 
 
@@ -172,9 +174,9 @@ async def _started(socket: web.WebSocketResponse) -> Start:
         raise InvalidParameter(f"start message: {name}: {first['msg']}", param=name) from error
 
 
-def _order(start: Start, request_id: str, account: Account, traceparent: str | None) -> Order:
+def _order(start: Start, account: Account) -> Order:
     options = Options(language=start.language, words=start.words, punctuation=start.punctuation, itn=start.itn, vocabulary=start.vocabulary)
-    return Order(request_id, account.received, route=start.route, options=options, traceparent=traceparent)
+    return Order(account.request_id, account.received, route=start.route, options=options, caller=account.caller, trace=account.trace)
 
 
 def _interim(event: Interim) -> dict[str, Any]:

@@ -20,7 +20,9 @@ from asrproxy.audio.sniff import HEAD, sniff
 from asrproxy.audio.spool import Spool
 from asrproxy.errors import AudioTooLong, Draining, InvalidAudio, Overloaded, UnsupportedMedia
 from asrproxy.events import Noted, Observer, ignore
+from asrproxy.figures import DecoderFigures
 from asrproxy.model import AudioFormat, Utterance
+from asrproxy.stages import Stages
 
 Encoding = Literal["pcm_s16le", "mulaw", "alaw"]
 
@@ -88,18 +90,19 @@ class Decoders:
         self._closed = False
 
     def decode(
-        self, body: Spool, target: AudioFormat, *, raw: RawFormat | None, whole: float, longest: float
+        self, body: Spool, target: AudioFormat, *, raw: RawFormat | None, whole: float, longest: float, stages: Stages | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[Block]]:
         """A recording's samples. Leaving the context before the last block ends the work on it.
 
         raw: what a headerless body holds; None: the body says it itself. The body may still grow; what can be decoded from the
         beginning is, once it is more than its spool keeps in memory. whole: a recording of at most this many seconds is one block without
-        levels; a longer one comes in blocks of about a second, a few of which wait for their taker at most. longest: seconds.
+        levels; a longer one comes in blocks of about a second, a few of which wait for their taker at most. longest: seconds. stages: of
+        the request that it is decoded for.
         Raises InvalidAudio, UnsupportedMedia, AudioTooLong (also after blocks), and what the body failed with.
         """
         if target.channels != 1:
             raise ValueError("decoded audio is mono")
-        return _held(self._blocks(body, target, raw, whole, longest))
+        return _held(self._blocks(body, target, raw, whole, longest, stages))
 
     async def convert(self, utterance: Utterance, target: AudioFormat) -> Utterance:
         """The same audio at another rate."""
@@ -127,6 +130,10 @@ class Decoders:
             body.close()
         raise AssertionError("a job that ends without a value")
 
+    def figures(self) -> DecoderFigures:
+        """The processes now."""
+        return DecoderFigures(len(self._busy), len(self._resting), self._started, self._crashed, self._hung)
+
     def status(self) -> dict[str, object]:
         """For `/v1/status`: processes now, and how many were started, crashed and hung so far."""
         return {
@@ -148,7 +155,7 @@ class Decoders:
             await asyncio.gather(*self._ending)
 
     async def _blocks(
-        self, body: Spool, target: AudioFormat, raw: RawFormat | None, whole: float, longest: float
+        self, body: Spool, target: AudioFormat, raw: RawFormat | None, whole: float, longest: float, stages: Stages | None
     ) -> AsyncGenerator[Block, None]:
         if raw is None:
             while body.size < HEAD and not body.complete:
@@ -163,10 +170,13 @@ class Decoders:
         if not body.size:
             raise InvalidAudio("the body is empty: send a recording")
 
+        if stages is not None:
+            stages.ended("receive")
+
         def job() -> Job:
             return Job(kind, target.sample_rate, body.size, body.complete, whole, longest, source_rate, channels)
 
-        async with aclosing(self._frames(body, job)) as frames:
+        async with aclosing(self._frames(body, job, stages)) as frames:
             async for _, payload, levels in frames:
                 if levels == protocol.NO_LEVELS:
                     yield Block(bytes(payload), None)
@@ -174,12 +184,14 @@ class Decoders:
                     split = len(payload) - levels
                     yield Block(bytes(payload[:split]), bytes(payload[split:]))
 
-    async def _frames(self, body: Spool, job: Callable[[], Job]) -> AsyncGenerator[Frame, None]:
+    async def _frames(self, body: Spool, job: Callable[[], Job], stages: Stages | None = None) -> AsyncGenerator[Frame, None]:
         """What a decoder says to a job. A frame that is the last is given out when the process is free for others already."""
         place = _Place(self._short if body.complete else self._long)
         while True:
             stopped, last = False, None
             async with place:
+                if stages is not None:
+                    stages.ended("queue")
                 child = await self._lent(job(), body)
                 try:
                     while last is None:

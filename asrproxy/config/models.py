@@ -26,6 +26,15 @@ def _is_address(value: str) -> bool:
     return bool(colon) and port.isdecimal() and port.isascii() and len(port) <= 5 and int(port) <= 65535 and not set(host) & set("/ \t")
 
 
+def _is_name(value: str) -> str:
+    if not re.fullmatch(r"\w[\w.-]{0,63}", value):
+        raise ValueError("expected a name: letters, digits, underscores, dots and hyphens")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_is_name)]
+"""Of a provider, its type, or a route: it stands in addresses, metrics and messages."""
+
 OneOrMany = Annotated[tuple[str, ...], BeforeValidator(_one_or_many, json_schema_input_type=str | tuple[str, ...])]
 
 
@@ -54,6 +63,9 @@ class ServerSettings(Section):
     spool_dir: Path | None = Field(None, description="Folder of temporary files; none: the system's.")
     drain: Seconds = Field(25.0, description="After SIGTERM, requests in flight may take this long.")
     tokens: tuple[SecretStr, ...] = Field((), description="Bearer tokens; empty: whoever reaches the socket may call.")
+    callers: tuple[Name, ...] = Field(
+        (), description="Names that a caller may give itself in the header `X-Caller`, for metrics and costs; any other is `other`."
+    )
     page: bool = Field(True, description="Whether `/` shows the page where a person can drop or record audio.")
     origins: tuple[str, ...] = Field((), description="Web origins that may call across origins; empty: none may.")
     hosts: tuple[str, ...] = Field(
@@ -212,16 +224,6 @@ class HedgeSettings(Section):
 
     after: Seconds | Literal["p50", "p90", "p95", "p99"] = "p95"
     budget: float = Field(0.05, ge=0, le=1, description="Second attempts at most as a share of recent calls.")
-
-
-def _is_name(value: str) -> str:
-    if not re.fullmatch(r"\w[\w.-]{0,63}", value):
-        raise ValueError("expected a name: letters, digits, underscores, dots and hyphens")
-    return value
-
-
-Name = Annotated[str, AfterValidator(_is_name)]
-"""Of a provider, its type, or a route: it stands in addresses, metrics and messages."""
 
 
 class RouteSettings(Section):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, Self
 
+from asrproxy.figures import FleetFigures
 from asrproxy.fleet.rate import ABSENT, ASK, HORIZON, LEAVE, SharedRate
 from asrproxy.fleet.scripts import Away, Ground
 from asrproxy.fleet.token import SharedTokens
@@ -68,6 +69,10 @@ class Fleet:
         """The rate is not used any more."""
         if rate in self._rates:
             self._rates.remove(rate)
+
+    def figures(self) -> FleetFigures:
+        """What is shared now."""
+        return FleetFigures(not self.away, {each.name: each.sidecars for each in self._rates})
 
     def status(self) -> Mapping[str, object]:
         """JSON values, no secrets."""

@@ -64,7 +64,7 @@ class Log:
                         ms=round(event.seconds * 1000, 2),
                         audio_seconds=round(event.audio_seconds, 3),
                         bytes=event.body_bytes,
-                        stages_ms={name: round(seconds * 1000, 2) for name, seconds in event.stages.items()},
+                        stages_ms={stage.name: round(stage.seconds * 1000, 2) for stage in event.stages},
                     )
             case AttemptEnded():
                 if event.error is not None:
@@ -87,7 +87,7 @@ class Log:
                     "failover", request_id=event.request_id, route=event.route, before=event.before, after=event.after, error=event.error
                 )
             case Hedged():
-                log.debug("hedge", request_id=event.request_id, provider=event.provider, won=event.won)
+                log.debug("hedge", request_id=event.request_id, route=event.route, won=event.won)
             case TokenRefreshed():
                 write = log.info if event.error is None else log.warning
                 write("token", provider=event.provider, ms=round(event.seconds * 1000, 1), lifetime=event.lifetime, error=event.error)

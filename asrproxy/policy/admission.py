@@ -92,6 +92,11 @@ class Admission:
             self._concurrency.give_back()
             self._hand_out()
 
+    @property
+    def places(self) -> int:
+        """Calls of one class that may wait."""
+        return self._settings.queue
+
     def waiting(self) -> dict[str, int]:
         """Calls in the queue of each class."""
         return {traffic.value: len(queue) for traffic, queue in self._queues.items()}
@@ -136,6 +141,7 @@ class Admission:
             timer.cancel()
             self._leave(queue, permit)
         waited = loop.time() - now
+        context.trail.waited += waited
         self._announce(limit, context, waited, refused=not granted)
         if not granted:
             if context.deadline <= now + patience:
@@ -230,4 +236,4 @@ class Admission:
         return RateLimited(message, retry_after=(self._waiting + 1) * pace, provider=self._provider)
 
     def _announce(self, limit: str, context: Context, seconds: float, *, refused: bool) -> None:
-        self._observer(LimitWaited(self._provider, limit, context.traffic.value, seconds, refused))
+        self._observer(LimitWaited(context.request_id, self._provider, limit, context.traffic.value, seconds, refused, context.trace))

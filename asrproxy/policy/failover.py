@@ -88,7 +88,9 @@ class Failover:
                 if member in raced:
                     continue
                 if errors:
-                    self._observer(FailedOver(context.request_id, self._route, errors[-1][0].name, member.name, errors[-1][1]))
+                    before, why = errors[-1]
+                    self._observer(FailedOver(context.request_id, self._route, before.name, member.name, why, context.trace))
+                    del before, why
                 call, later = member.call, able[place + 1 :]
                 if self._race is not None and place == 0:
                     call, later = self._race(call, self._second(able, raced, errors)), able[2:]

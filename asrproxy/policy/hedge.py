@@ -50,7 +50,7 @@ class Hedge:
                     # Cut short by a quicker second, the first counts for the time that it had: else the tail would seem to shorten.
                     latencies.add(time() - began)
                 if len(tasks) > 1:
-                    self._observer(Hedged(context.request_id, self._route, winner is tasks[1]))
+                    self._observer(Hedged(context.request_id, self._route, winner is tasks[1], context.trace))
             finally:
                 for task in tasks:
                     task.cancel()

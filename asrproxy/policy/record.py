@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Final
 
+from asrproxy.errors import code_of
 from asrproxy.events import AttemptEnded, Noted
-from asrproxy.plugin import AsrError, AttemptRecord, Call, Context, Observer, Recognition, Unavailable, Utterance
+from asrproxy.plugin import (
+    AsrError,
+    AttemptRecord,
+    AudioFormat,
+    Call,
+    Context,
+    Observer,
+    Recognition,
+    Span,
+    Truncated,
+    Unavailable,
+    Utterance,
+)
 
-_INNER_CAPITAL: Final = re.compile(r"(?<=.)(?=[A-Z])")
+_HEARD: Final = frozenset({"ok", "cancelled"})
+"""How a live session ended for whose audio the vendor may charge: it has heard what it was sent."""
 
 
 class Cancelled(Exception):
@@ -31,46 +47,126 @@ class Record:
 
         async def recorded(utterance: Utterance, context: Context) -> Recognition:
             time = asyncio.get_running_loop().time
+            span = None if context.trace is None else context.trace.child()
+            if span is not None and span.recorded:  # what the vendor does belongs under this attempt
+                context = replace(context, traceparent=span.traceparent)
             began = time()
             try:
                 given = await call(utterance, context)
             except AsrError as error:
                 if error.provider is None:
                     error.provider = provider
-                self._failed(utterance, context, time() - began, error)
+                self._failed(utterance, context, time() - began, error, span)
                 raise
             except asyncio.CancelledError:
                 seconds = time() - began
                 self._write(context, "cancelled", seconds)
-                self._announce(utterance, context, seconds, Cancelled("cancelled"), None)
+                self._announce(utterance, context, seconds, Cancelled("cancelled"), None, "cancelled", span)
                 raise
             except Exception as defect:  # the plugin's author is not here to own it
-                raise self._unavailable(utterance, context, time() - began, defect) from defect
+                raise self._unavailable(utterance, context, time() - began, defect, span) from defect
             seconds = time() - began
             self._write(context, "ok", seconds)
-            self._announce(utterance, context, seconds, None, given.vendor_id)
+            self._announce(utterance, context, seconds, None, given.vendor_id, "ok", span)
             return Recognition(given.text, given.words, given.language, given.vendor_id, provider, given.suspect)
 
         return recorded
 
-    def _failed(self, utterance: Utterance, context: Context, seconds: float, error: AsrError) -> None:
-        self._write(context, "failed", seconds, code_of(error), error.message)
-        self._announce(utterance, context, seconds, error, None)
+    @asynccontextmanager
+    async def session(self, audio: AsyncIterator[bytes], format: AudioFormat, context: Context) -> AsyncIterator[AsyncIterator[bytes]]:
+        """A live session, which is one attempt. Gives the audio on; what the vendor takes of it is what was sent."""
+        time = asyncio.get_running_loop().time
+        began = time()
+        counted = _Counted(audio)
+        error: Exception | None = None
+        outcome = "ok"
+        try:
+            yield counted
+        except AsrError as failure:
+            if failure.provider is None:
+                failure.provider = self._provider
+            error, outcome = failure, code_of(type(failure))
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            error, outcome = Cancelled("cancelled"), "cancelled"
+            raise
+        except Exception as defect:
+            error, outcome = defect, "defect"
+            raise
+        finally:
+            seconds = counted.size / format.bytes_per_second
+            self._observer(
+                AttemptEnded(
+                    context.request_id,
+                    self._provider,
+                    context.attempt,
+                    time() - began,
+                    seconds,
+                    error,
+                    outcome=outcome,
+                    sent_bytes=counted.size,
+                    billed_seconds=seconds if outcome in _HEARD else 0.0,
+                    route=context.route,
+                    caller=context.caller,
+                    span=None if context.trace is None else context.trace.child(),
+                    session=True,
+                )
+            )
+            error = None  # its traceback holds this frame
 
-    def _unavailable(self, utterance: Utterance, context: Context, seconds: float, defect: Exception) -> Unavailable:
+    def _failed(self, utterance: Utterance, context: Context, seconds: float, error: AsrError, span: Span | None) -> None:
+        code = code_of(type(error))
+        self._write(context, "failed", seconds, code, error.message)
+        self._announce(utterance, context, seconds, error, None, code, span)
+
+    def _unavailable(self, utterance: Utterance, context: Context, seconds: float, defect: Exception, span: Span | None) -> Unavailable:
         kind = type(defect).__name__
         self._observer(Noted("error", "provider defect", {"provider": self._provider, "request_id": context.request_id, "error": defect}))
         error = Unavailable(f"the provider's plugin failed with {kind}; the log has it under this request id", provider=self._provider)
-        self._failed(utterance, context, seconds, error)
+        self._failed(utterance, context, seconds, error, span)
         return error
 
     def _write(self, context: Context, outcome: str, seconds: float, code: str | None = None, reason: str | None = None) -> None:
         context.trail.records.append(AttemptRecord(self._provider, outcome, code, reason, seconds, context.segment))
 
-    def _announce(self, utterance: Utterance, context: Context, seconds: float, error: Exception | None, vendor_id: str | None) -> None:
-        self._observer(AttemptEnded(context.request_id, self._provider, context.attempt, seconds, utterance.duration, error, vendor_id))
+    def _announce(
+        self,
+        utterance: Utterance,
+        context: Context,
+        seconds: float,
+        error: Exception | None,
+        vendor_id: str | None,
+        outcome: str,
+        span: Span | None,
+    ) -> None:
+        self._observer(
+            AttemptEnded(
+                context.request_id,
+                self._provider,
+                context.attempt,
+                seconds,
+                utterance.duration,
+                error,
+                vendor_id,
+                outcome,
+                len(utterance.pcm),
+                utterance.duration if error is None or isinstance(error, Truncated) else 0.0,
+                context.segment,
+                context.route,
+                context.caller,
+                span,
+            )
+        )
 
 
-def code_of(error: Exception) -> str:
-    """An error's code word in the `attempts` detail: its class's name, `attempt_timeout` for AttemptTimeout."""
-    return _INNER_CAPITAL.sub("_", type(error).__name__).lower()
+class _Counted(AsyncIterator[bytes]):
+    """Audio on its way to a vendor. size: bytes that it has taken."""
+
+    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+        self._pieces = pieces
+        self.size = 0
+
+    async def __anext__(self) -> bytes:
+        piece = await anext(self._pieces)
+        self.size += len(piece)
+        return piece

@@ -67,8 +67,10 @@ class Retry:
                     if attempt > 1:
                         self._budget.pay_back(ended)
                     return recognition
+                slept = time()
                 await self._sleep(pause)
                 began = time()
+                context.trail.paused += began - slept
             raise AssertionError("count never ends")
 
         return retrying
@@ -81,13 +83,13 @@ class Retry:
         pause = (error.retry_after or 0.0) + self._backoff(attempt)
         # Its answer would come too late, or another provider could answer sooner.
         if pause + (self._usual or 0.0) >= context.remaining() or pause > context.patience:
-            self._observer(RetryRefused(context.request_id, self._provider, "deadline"))
+            self._observer(RetryRefused(context.request_id, self._provider, "deadline", context.trace))
             return None
         # The last question, as a yes takes from the budget.
         if not self._budget.withdraw(asyncio.get_running_loop().time()):
-            self._observer(RetryRefused(context.request_id, self._provider, "budget"))
+            self._observer(RetryRefused(context.request_id, self._provider, "budget", context.trace))
             return None
-        self._observer(RetryScheduled(context.request_id, self._provider, attempt, pause, error))
+        self._observer(RetryScheduled(context.request_id, self._provider, attempt, pause, error, context.trace))
         return pause
 
     def _backoff(self, attempt: int) -> float:

@@ -11,6 +11,7 @@ from typing import Final
 
 from asrproxy.config.models import HedgeSettings, LimitSettings, PolicySettings
 from asrproxy.events import FailedOver
+from asrproxy.figures import PolicyFigures
 from asrproxy.plugin import (
     AsrError,
     AudioFormat,
@@ -74,13 +75,14 @@ class ProviderStack:
         retry = Retry(
             provider=name, settings=policy.retries, budget=self._budget, observer=observer, random=random, shut=self._shut, sleep=sleep
         )
+        self._record = record = Record(provider=name, observer=observer)
         layers: tuple[Callable[[Call], Call], ...] = (  # outermost first
             circuit.shed,  # before anything is spent: an open circuit costs a caller nothing, no conversion and no place in a queue
             Fit(formats=self.capabilities.formats, convert=convert),  # outside the retries: audio is converted once
             retry,  # outside the limits: each attempt needs a permit of its own, and a pause holds none
             self._admission,  # outside the attempt's timeout: waiting in our queue is not the vendor's slowness
             circuit,  # inside the queue: what waited while the circuit opened is not sent
-            Record(provider=name, observer=observer),  # inside all that may refuse: a line for each call that was made, and for no other
+            record,  # inside all that may refuse: a line for each call that was made, and for no other
             Deadline(provider=name, attempt_timeout=policy.attempt_timeout),  # innermost: its error is what the record and the circuit see
         )
         call: Call = provider.recognize
@@ -97,14 +99,13 @@ class ProviderStack:
             with self._circuit.session() as answered:
                 timer = asyncio.get_running_loop().call_later(self.attempt_timeout, answered)
                 try:
-                    async with aclosing(self._provider.stream(audio, format, context)) as events:  # type: ignore[type-var]
+                    async with (
+                        self._record.session(audio, format, context) as counted,
+                        aclosing(self._provider.stream(counted, format, context)) as events,  # type: ignore[type-var]
+                    ):
                         async for event in events:
                             answered()
                             yield event
-                except AsrError as error:
-                    if error.provider is None:
-                        error.provider = self.name
-                    raise
                 finally:
                     timer.cancel()
 
@@ -114,24 +115,39 @@ class ProviderStack:
             return Health(ready=False, reason=f"circuit {self._circuit.state}, tried again in {seconds:.1f} s")
         return self._provider.health()
 
+    def figures(self) -> PolicyFigures:
+        """The policy now."""
+        now = asyncio.get_running_loop().time()
+        return PolicyFigures(
+            circuit=self._circuit.state,
+            failures=self._circuit.failures,
+            retry_after=self._circuit.shut_for(),
+            in_flight=self._concurrency.in_flight,
+            concurrency=self._concurrency.limit,
+            rate=None if self._rate.interval == 0 else 1 / self._rate.interval,
+            next_permit=self._rate.wait(now),
+            queued=self._admission.waiting(),
+            queue=self._admission.places,
+            retries_left=self._budget.left(now),
+        )
+
     def status(self) -> Mapping[str, object]:
         """For `/v1/status`: JSON values."""
-        now = asyncio.get_running_loop().time()
-        shut = self._circuit.shut_for()
+        figures = self.figures()
         return {
             "circuit": {
-                "state": self._circuit.state,
-                "failures": self._circuit.failures,
-                "retry_after": None if shut is None else round(shut, 3),
+                "state": figures.circuit,
+                "failures": figures.failures,
+                "retry_after": None if figures.retry_after is None else round(figures.retry_after, 3),
             },
-            "in_flight": self._concurrency.in_flight,
+            "in_flight": figures.in_flight,
             "limiter": {
-                "concurrency": self._concurrency.limit,
-                "rate": None if self._rate.interval == 0 else round(1 / self._rate.interval, 3),
-                "next_permit": round(self._rate.wait(now), 3),
-                "queued": self._admission.waiting(),
+                "concurrency": figures.concurrency,
+                "rate": None if figures.rate is None else round(figures.rate, 3),
+                "next_permit": round(figures.next_permit, 3),
+                "queued": figures.queued,
             },
-            "retry_budget": {"left": round(self._budget.left(now), 1)},
+            "retry_budget": {"left": round(figures.retries_left, 1)},
         }
 
     def warn(self, seconds: float) -> None:
@@ -173,9 +189,9 @@ class RouteStack:
             self._parts[chosen] = RouteStack(self.name, chosen, self._hedge, observer=self._observer, random=self._random)
         return self._parts[chosen]
 
-    def moved_on(self, request_id: str, before: str, after: str, error: AsrError) -> None:
+    def moved_on(self, context: Context, before: str, after: str, error: AsrError) -> None:
         """Announces that a live session goes on at another provider."""
-        self._observer(FailedOver(request_id, self.name, before, after, error))
+        self._observer(FailedOver(context.request_id, self.name, before, after, error, context.trace))
 
     @property
     def capabilities(self) -> Capabilities:

@@ -16,7 +16,7 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
-from asrproxy.plugin import ConfigError, Garbled, Unreachable
+from asrproxy.plugin import ConfigError, Connections, Garbled, Unreachable
 from asrproxy_aliyun.settings import PoolSettings
 from asrproxy_aliyun.status import network_errors
 
@@ -121,6 +121,10 @@ class Pool:
         if self._single is None:
             raise RuntimeError("the pool is not started")
         return self._single.ws_connect(url, headers=headers, heartbeat=heartbeat, compress=0, max_msg_size=2**22)
+
+    def connections(self) -> Connections:
+        idle = max(0, self._count.open() - self._busy)
+        return Connections(self._busy, idle, self._count.opened, self._count.asked - self._count.opened)
 
     def status(self) -> Mapping[str, object]:
         open_now = self._count.open()

@@ -10,6 +10,7 @@ from asrproxy.plugin import (
     AudioFormat,
     Capabilities,
     ConfigError,
+    Connections,
     Context,
     Health,
     Host,
@@ -18,6 +19,7 @@ from asrproxy.plugin import (
     ProviderSettings,
     Recognition,
     StreamEvent,
+    TokenAge,
     UnsupportedParameter,
     Utterance,
 )
@@ -154,6 +156,12 @@ class AliyunProvider(Provider):
             return {}
         shown: dict[str, object] = {"region": self.settings.region, "gateway": self.settings.gateway, "transport": self.settings.transport}
         return shown | {"token": self._lease.status(), "pool": self._pool.status(), **self._transport.status()}
+
+    def connections(self) -> Connections | None:
+        return self._pool.connections() if self._pool is not None else None
+
+    def token_age(self) -> TokenAge | None:
+        return self._lease.age() if self._lease is not None else None
 
     async def aclose(self) -> None:
         closing = [part.aclose() for part in (self._lease, self._transport, self._pool) if part is not None]

@@ -20,6 +20,7 @@ from asrproxy.plugin import (
     Observer,
     ProviderError,
     Refused,
+    TokenAge,
     TokenRefreshed,
     ignore,
     pybreaker,
@@ -94,6 +95,7 @@ class TokenLease:
         )
         self._token: Token | None = None
         self._proven = False
+        self._got_at = -math.inf
         self._replaced_at = -math.inf
         self._renew_at = -math.inf
         self._reset_at = -math.inf
@@ -144,6 +146,13 @@ class TokenLease:
         if self.current() is not None:
             return Health()
         return Health(ready=False, reason=f"no token: {self._failure}" if self._failure else "waiting for the first token")
+
+    def age(self) -> TokenAge:
+        now = asyncio.get_running_loop().time()
+        circuit = self._circuit.current_state
+        if (token := self.current()) is None:
+            return TokenAge(None, None, circuit)
+        return TokenAge(now - self._got_at, token.expires - now if math.isfinite(token.expires) else None, circuit)
 
     def status(self) -> Mapping[str, object]:
         token = self.current()
@@ -203,6 +212,7 @@ class TokenLease:
         self._renew_at = token.expires - early * (1 + 0.2 * self._jitter())
         self._token, self._failure, self._refusal = token, None, None
         self._proven = False
+        self._got_at = loop.time()
         self._refreshes += 1
         self._announce(TokenRefreshed(self._provider, loop.time() - began, lifetime if math.isfinite(lifetime) else None, None))
         return token

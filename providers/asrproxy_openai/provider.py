@@ -5,15 +5,17 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
+from weakref import WeakSet
 
 import aiohttp
 
 from asrproxy.plugin import (
     Capabilities,
     ConfigError,
+    Connections,
     Context,
     Garbled,
     Host,
@@ -53,10 +55,9 @@ class OpenAIProvider(Provider):
         tls = _tls(self._settings)
         trace = aiohttp.TraceConfig()
         trace.on_connection_reuseconn.append(_mark_reused)
-        self._kept = self._session(
-            aiohttp.TCPConnector(ssl=tls, limit=self._settings.connections, keepalive_timeout=self._settings.idle), [trace]
-        )
-        self._fresh = self._session(aiohttp.TCPConnector(ssl=tls, limit=self._settings.connections, force_close=True), [])
+        limit = self._settings.connections
+        self._kept = self._session(_Connector(self._count, ssl=tls, limit=limit, keepalive_timeout=self._settings.idle), [trace])
+        self._fresh = self._session(_Connector(self._count, ssl=tls, limit=limit, force_close=True), [])
 
     async def recognize(self, utterance: Utterance, context: Context) -> Recognition:
         self._refuse_what_it_has_not(context)
@@ -78,6 +79,10 @@ class OpenAIProvider(Provider):
             "calls": self._count.calls,
             "connections": {"reused": self._count.reused, "stale": self._count.stale},
         }
+
+    def connections(self) -> Connections:
+        count = self._count
+        return Connections(count.busy, max(0, count.open() - count.busy), count.opened, count.reused)
 
     async def aclose(self) -> None:
         kept, fresh, self._kept, self._fresh = self._kept, self._fresh, None, None
@@ -107,6 +112,7 @@ class OpenAIProvider(Provider):
         if not (self._kept and self._fresh):
             raise NotReady("the provider is not started")
         self._count.calls += 1
+        self._count.busy += 1
         with network_errors():
             connection = _Connection()
             try:
@@ -118,12 +124,15 @@ class OpenAIProvider(Provider):
                 self._count.stale += 1
                 return await self._post(self._fresh, form, context, _Connection())
             finally:
+                self._count.busy -= 1
                 self._count.reused += connection.reused
 
     async def _post(self, session: aiohttp.ClientSession, form: Form, context: Context, connection: _Connection) -> _Answer:
         headers = dict(form.headers) | {"X-Request-Id": context.request_id}
         if context.traceparent:
             headers["traceparent"] = context.traceparent
+            if context.tracestate:
+                headers["tracestate"] = context.tracestate
         async with session.post(
             self._settings.url, data=form.pieces(), headers=headers, allow_redirects=False, trace_request_ctx=connection
         ) as answer:
@@ -174,9 +183,31 @@ class _Connection:
 
 @dataclass(slots=True)
 class _Count:
+    """Calls, how many of them are being made, and the connections that they had."""
+
     calls: int = 0
+    busy: int = 0
+    opened: int = 0
     reused: int = 0
     stale: int = 0
+    protocols: WeakSet[Any] = field(default_factory=WeakSet)
+
+    def open(self) -> int:
+        return sum(protocol.is_connected() for protocol in self.protocols)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Counts the connections that it opens."""
+
+    def __init__(self, count: _Count, **options: Any) -> None:
+        super().__init__(**options)
+        self._count = count
+
+    async def _create_connection(self, *args: Any, **options: Any) -> Any:
+        protocol = await super()._create_connection(*args, **options)
+        self._count.opened += 1
+        self._count.protocols.add(protocol)
+        return protocol
 
 
 def _tls(settings: OpenAISettings) -> ssl.SSLContext | bool:

@@ -295,8 +295,8 @@ async def test_metrics_count_what_was_answered(client: Client) -> None:
     await client.post(WAV)
     await client.post(b"")
     _, text = await client.get("/metrics", ops=True)
-    assert 'asrproxy_requests_total{code="ok",route="default",status="200"} 1.0' in text
-    assert 'asrproxy_requests_total{code="invalid_audio",route="default",status="400"} 1.0' in text
+    assert 'asrproxy_requests_total{caller="other",code="ok",route="default",status="200"} 1.0' in text
+    assert 'asrproxy_requests_total{caller="other",code="invalid_audio",route="default",status="400"} 1.0' in text
     assert 'asrproxy_attempts_total{outcome="ok",provider="tones"} 1.0' in text
 
 

@@ -92,7 +92,7 @@ async def test_every_worker_answers_and_the_counts_are_one_sidecars(tmp_path: Pa
     async with serving(tmp_path, FAKE.format(latency="0s")) as running:
         calls = await running.until_all_answered(3)
         assert await running.metric("asrproxy_requests_total", route="default") == [calls]
-        assert sum(await running.metric("asrproxy_request_seconds_count")) == calls
+        assert sum(await running.metric("asrproxy_request_duration_seconds_count")) == calls
         assert await running.metric("asrproxy_config_generation") == [1, 1, 1]
         async with running.api.get("/metrics") as answer:  # on the API port too, and whichever worker is asked
             assert f"{float(calls)}" in await answer.text()
