@@ -12,7 +12,9 @@ from asrproxy.audio.replay import Replay
 from asrproxy.audio.resample import Resampler
 from asrproxy.cuts import MakeContext, by_sentences
 from asrproxy.errors import AsrError, UnsupportedParameter
-from asrproxy.model import AudioFormat, Interim, Options, Sentence, StreamEvent, Word
+from asrproxy.failure import RecordingFailed
+from asrproxy.model import AudioFormat, Interim, Options, Recognition, Sentence, StreamEvent, Utterance, Word
+from asrproxy.plugin import Context, Trail
 from asrproxy.policy.failover import MOVES_ON, PATIENCE, missing, summary
 from asrproxy.policy.stack import ProviderStack, RouteStack
 
@@ -24,9 +26,10 @@ async def listen(
 
     Providers are asked in the route's order, those that cannot answer now last. One that streams has the session to itself; neighbours
     that cannot stream share it, each sentence being a call with failover among them. When one fails for good, the next gets the audio
-    since the last finished sentence, and keeps the session. Raises AsrError.
+    since the last finished sentence, and keeps the session. Raises AsrError; RecordingFailed with what each provider was asked and said.
     """
-    left = _legs(route, context().options, longest)
+    trail = Trail()
+    left = _legs(route, context().options, longest, trail)
     if not left:
         raise UnsupportedParameter(f"no provider of route {route.name!r} can serve this session")
     replay = Replay(audio, source.bytes_per_second) if len(left) > 1 else _Once(audio)
@@ -47,7 +50,8 @@ async def listen(
             except MOVES_ON as error:
                 errors.append((leg.name, error))
                 before = leg
-        raise summary(route.name, errors, late=False)
+        failure = summary(route.name, errors, late=False)
+        raise RecordingFailed(failure, (), tuple(trail.records)) from failure
     finally:
         errors.clear()  # an error's traceback holds this frame
         await replay.aclose()
@@ -97,10 +101,10 @@ class _Leg(Protocol):
 
 
 class _Streaming:
-    """A provider's own streaming."""
+    """A provider's own streaming. trail: what came of it is written there."""
 
-    def __init__(self, member: ProviderStack) -> None:
-        self._member = member
+    def __init__(self, member: ProviderStack, trail: Trail) -> None:
+        self._member, self._trail = member, trail
         self.name = self.first = member.name
 
     def available(self) -> bool:
@@ -111,14 +115,14 @@ class _Streaming:
         return source if source in formats else formats[0]
 
     def events(self, audio: AsyncIterator[bytes], format: AudioFormat, context: MakeContext) -> AsyncGenerator[StreamEvent, None]:
-        return self._member.stream(audio, format, context())
+        return self._member.stream(audio, format, replace(context(), trail=self._trail))
 
 
 class _Cutting:
-    """Neighbours that cannot stream, through cuts at pauses."""
+    """Neighbours that cannot stream, through cuts at pauses. trail: what came of a sentence that failed is written there."""
 
-    def __init__(self, route: RouteStack, options: Options, longest: float) -> None:
-        self._route = route
+    def __init__(self, route: RouteStack, options: Options, longest: float, trail: Trail) -> None:
+        self._route, self._trail = route, trail
         self._capabilities = route.capabilities_for(options)
         self._longest = min(longest, self._capabilities.longest)
         self.name = ", ".join(member.name for member in route.members)
@@ -131,15 +135,22 @@ class _Cutting:
         return self._capabilities.formats[0]
 
     def events(self, audio: AsyncIterator[bytes], format: AudioFormat, context: MakeContext) -> AsyncGenerator[StreamEvent, None]:
-        return by_sentences(self._route.call, audio, format, context, longest=self._longest)
+        return by_sentences(self._call, audio, format, context, longest=self._longest)
+
+    async def _call(self, utterance: Utterance, context: Context) -> Recognition:
+        try:
+            return await self._route.call(utterance, context)
+        except AsrError:
+            self._trail.records.extend(context.trail.records)
+            raise
 
 
-def _legs(route: RouteStack, options: Options, longest: float) -> list[_Leg]:
+def _legs(route: RouteStack, options: Options, longest: float, trail: Trail) -> list[_Leg]:
     able = [each for each in route.members if each.capabilities.speaks(options.language) and not missing(each.capabilities, options)]
     legs: list[_Leg] = []
     for streaming, group in groupby(able, key=lambda member: member.capabilities.streaming):
         members: Sequence[ProviderStack] = tuple(group)
-        legs += map(_Streaming, members) if streaming else [_Cutting(route.only(members), options, longest)]
+        legs += [_Streaming(each, trail) for each in members] if streaming else [_Cutting(route.only(members), options, longest, trail)]
     return legs
 
 

@@ -74,7 +74,7 @@ class Record:
 
     @asynccontextmanager
     async def session(self, audio: AsyncIterator[bytes], format: AudioFormat, context: Context) -> AsyncIterator[AsyncIterator[bytes]]:
-        """A live session, which is one attempt. Gives the audio on; what the vendor takes of it is what was sent."""
+        """The same for a live session, which is one attempt. Gives the audio on; what the vendor takes of it is what was sent."""
         time = asyncio.get_running_loop().time
         began = time()
         counted = _Counted(audio)
@@ -90,10 +90,12 @@ class Record:
         except (asyncio.CancelledError, GeneratorExit):
             error, outcome = Cancelled("cancelled"), "cancelled"
             raise
-        except Exception as defect:
-            error, outcome = defect, "defect"
-            raise
+        except Exception as defect:  # the plugin's author is not here to own it
+            error = unavailable = self._made_of(defect, context)
+            outcome = code_of(Unavailable)
+            raise unavailable from defect
         finally:
+            self._written(context, outcome, time() - began, error)
             seconds = counted.size / format.bytes_per_second
             self._observer(
                 AttemptEnded(
@@ -120,11 +122,20 @@ class Record:
         self._announce(utterance, context, seconds, error, None, code, span)
 
     def _unavailable(self, utterance: Utterance, context: Context, seconds: float, defect: Exception, span: Span | None) -> Unavailable:
-        kind = type(defect).__name__
-        self._observer(Noted("error", "provider defect", {"provider": self._provider, "request_id": context.request_id, "error": defect}))
-        error = Unavailable(f"the provider's plugin failed with {kind}; the log has it under this request id", provider=self._provider)
+        error = self._made_of(defect, context)
         self._failed(utterance, context, seconds, error, span)
         return error
+
+    def _made_of(self, defect: Exception, context: Context) -> Unavailable:
+        kind = type(defect).__name__
+        self._observer(Noted("error", "provider defect", {"provider": self._provider, "request_id": context.request_id, "error": defect}))
+        return Unavailable(f"the provider's plugin failed with {kind}; the log has it under this request id", provider=self._provider)
+
+    def _written(self, context: Context, outcome: str, seconds: float, error: Exception | None) -> None:
+        if isinstance(error, AsrError):
+            self._write(context, "failed", seconds, outcome, error.message)
+        else:
+            self._write(context, outcome, seconds)
 
     def _write(self, context: Context, outcome: str, seconds: float, code: str | None = None, reason: str | None = None) -> None:
         context.trail.records.append(AttemptRecord(self._provider, outcome, code, reason, seconds, context.segment))
