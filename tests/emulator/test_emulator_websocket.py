@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import socket
+import struct
 
 import aiohttp
 import pytest
@@ -258,3 +261,29 @@ async def test_many_streams_at_once(http: aiohttp.ClientSession) -> None:
         speakers = [await connect(http, cloud) for _ in range(50)]
         tasks = [group.create_task(each.whole(PCM, enable_intermediate_result=True)) for each in speakers]
         assert {(await each)[-2]["payload"]["result"] for each in tasks} == {"天地玄黄"}
+
+
+@pytest.mark.parametrize("namespace", ["SpeechRecognizer", "SpeechTranscriber"])
+async def test_a_connection_that_is_reset_in_mid_task_leaves_nothing_unsaid(namespace: str) -> None:
+    loop, reported = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _, said: reported.append(said))
+    async with Emulator() as cloud, aiohttp.ClientSession() as http:
+        cloud.hold_answers()
+        for stopped in (False, True):
+            speaker = await connect(http, cloud, namespace)
+            await speaker.start()
+            await speaker.say(PCM)
+            if stopped:
+                await speaker.stop()
+            await cloud.calls_in_flight(1)
+            while cloud.calls[-1].audio_bytes < len(PCM):
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)
+            transport = speaker.socket._response.connection.transport  # type: ignore[union-attr]
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            transport.abort()
+            await cloud.all_connections_free()
+            await speaker.socket.close()
+    gc.collect()
+    await asyncio.sleep(0)
+    assert not reported

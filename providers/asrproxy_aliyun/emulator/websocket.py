@@ -58,7 +58,7 @@ class _Connection:
         self._inbox: asyncio.Queue[bytes | Control | Stop] = asyncio.Queue()
         self._worker: asyncio.Task[None] | None = None
         self._doom: NlsFailure | None = None
-        self._patience = asyncio.timeout(None)
+        self._patience: asyncio.Timeout | None = None
         self._audio_due = math.inf
 
     async def serve(self) -> None:
@@ -100,6 +100,8 @@ class _Connection:
                 return await self._socket.receive()
         except TimeoutError:
             raise NlsFailure(status) from None
+        finally:
+            self._patience = None  # once left it cannot be set any more
 
     async def _take(self, data: str | bytes) -> None:
         if isinstance(data, bytes):
@@ -207,7 +209,7 @@ class _Connection:
             return  # the client is gone, which the reader sees too
 
     def _patience_from_now(self) -> None:
-        if self._patience.when() is None and not self._socket.closed:
+        if self._patience is not None and self._patience.when() is None and not self._socket.closed:
             self._patience.reschedule(asyncio.get_running_loop().time() + self._cloud.settings.idle)
 
     async def _end_worker(self) -> None:
