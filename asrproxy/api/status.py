@@ -32,9 +32,7 @@ def status_body(runtime: Runtime) -> dict[str, Any]:
         "worker": None if runtime.place is None else {"index": runtime.place.index, "of": runtime.place.of},
         "generation": generation.number,
         "in_flight": runtime.in_flight,
-        "routes": {
-            name: {"providers": [member.name for member in route.stack.members]} for name, route in generation.recognizer.routes.items()
-        },
+        "routes": {name: route.stack.status() for name, route in generation.recognizer.routes.items()},
         "providers": {name: _provider(opened) for name, opened in generation.opened.items()},
         "decoders": runtime.decoders.status(),
         "fleet": runtime.fleet.status() if runtime.fleet is not None else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 from asrproxy.events import LimitChanged
@@ -50,6 +51,15 @@ class GradientLimit:
     def value(self) -> float:
         """Half of the limit while the calm latency is being measured."""
         return self._limit if self._measuring_since is None else max(1.0, self._limit / 2)
+
+    def status(self) -> Mapping[str, object]:
+        """calm: seconds of an answer without load, by the length that the utterances are shorter than."""
+        return {
+            "kind": "auto",
+            "ceiling": int(self._ceiling),
+            "measuring": self._measuring_since is not None,
+            "calm": {f"{2**kind}s": round(seconds, 3) for kind, seconds in sorted(self._calm.items())},
+        }
 
     def ended(self, *, began: float, now: float, audio_seconds: float, in_flight: int, error: BaseException | None) -> None:
         """Learns from a call. Errors other than refusals and timeouts say nothing about how much the vendor bears."""

@@ -128,6 +128,17 @@ class Circuit:
         """Failures in a row."""
         return self._breaker.fail_counter
 
+    def recent(self) -> tuple[int, int]:
+        """The last calls that a run of failures is weighed against: how many, and how many of them failed."""
+        now = asyncio.get_running_loop().time()
+        ends = [failed for ended, failed in self._recent if now - ended < MEMORY]
+        return len(ends), sum(ends)
+
+    @property
+    def warned(self) -> bool:
+        """Whether one failure is enough now, another sidecar's circuit having opened."""
+        return asyncio.get_running_loop().time() < self._warned_until
+
     def shut_for(self) -> float | None:
         """Seconds after which to come back, None: a call made now would go through. Changes nothing."""
         state = self._breaker.current_state
@@ -173,10 +184,10 @@ class Circuit:
                 self._recent.append((now, True))
                 self._reset_at = now + self._settings.reset
                 # closed => open at the end of a long enough run; half-open => open.
-                if now < self._warned_until:
+                if self.warned:
                     self._breaker.fail_max = 1
                 else:
-                    self._breaker.fail_max = self._settings.failures if self._mostly_failing(now) else sys.maxsize
+                    self._breaker.fail_max = self._settings.failures if self._mostly_failing() else sys.maxsize
                 failure = _Failure()
                 try:
                     self._breaker.call(_fail, failure)
@@ -184,9 +195,9 @@ class Circuit:
                     # pybreaker's frames and this object hold each other, and through its context the caller's error with its audio.
                     failure.__context__ = failure.__traceback__ = None
 
-    def _mostly_failing(self, now: float) -> bool:
-        recent = [failed for ended, failed in self._recent if now - ended < MEMORY]
-        return sum(recent) >= MOSTLY * len(recent)
+    def _mostly_failing(self) -> bool:
+        calls, failed = self.recent()
+        return failed >= MOSTLY * calls
 
     def _refusal(self, seconds: float) -> CircuitOpen:
         message = f"{self._name} failed too often just now, nothing was sent; it is tried again in {seconds:.1f} s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from asrproxy.plugin import Throttled
@@ -19,6 +20,9 @@ class Limit(Protocol):
     def ended(self, *, began: float, now: float, audio_seconds: float, in_flight: int, error: BaseException | None) -> None:
         """A call ended. began, now: moments. in_flight: calls under way, this one among them."""
 
+    def status(self) -> Mapping[str, object]:
+        """What it knows, for people: JSON values."""
+
 
 class Concurrency:
     """Counts the calls under way against a limit. Decides, never waits."""
@@ -31,6 +35,10 @@ class Concurrency:
     def limit(self) -> int:
         """Calls under way at most, at least 1."""
         return max(1, int(self._limit.value))
+
+    def status(self) -> Mapping[str, object]:
+        """Where the limit comes from, for people: JSON values."""
+        return self._limit.status()
 
     def room(self) -> bool:
         """Whether one more call may start. Changes nothing."""
@@ -70,3 +78,7 @@ class FixedLimit:
                 self._cut_at = now
         elif error is None and self.value < self._ceiling:
             self.value = min(self._ceiling, self.value + 1.0 / self.value)
+
+    def status(self) -> Mapping[str, object]:
+        """The configured number, which refusals take the limit below."""
+        return {"kind": "fixed", "ceiling": int(self._ceiling)}

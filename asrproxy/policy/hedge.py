@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import insort
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from asrproxy.config.models import HedgeSettings
@@ -33,6 +33,7 @@ class Hedge:
         self._fixed = None if isinstance(settings.after, str) else settings.after
         self._quantile = QUANTILES[settings.after] if isinstance(settings.after, str) else 1.0
         self._latencies: dict[int, Latencies] = {}
+        self._started = self._won = 0
 
     def __call__(self, first: Call, second: Call) -> Call:
         async def hedged(utterance: Utterance, context: Context) -> Recognition:
@@ -45,11 +46,13 @@ class Hedge:
                 await asyncio.wait(tasks, timeout=self._after(latencies))
                 if not tasks[0].done() and self._budget.withdraw(time()):
                     tasks.append(asyncio.ensure_future(second(utterance, context)))
+                    self._started += 1
                 winner = await _first_good(tasks)
                 if winner.exception() is None:
                     # Cut short by a quicker second, the first counts for the time that it had: else the tail would seem to shorten.
                     latencies.add(time() - began)
                 if len(tasks) > 1:
+                    self._won += winner is tasks[1]
                     self._observer(Hedged(context.request_id, self._route, winner is tasks[1], context.trace))
             finally:
                 for task in tasks:
@@ -58,6 +61,16 @@ class Hedge:
             return winner.result()
 
         return hedged
+
+    def status(self) -> Mapping[str, object]:
+        """For people, JSON values. after: seconds after which a second attempt starts, for a quantile by the length that the utterances are
+        shorter than (null: too few answers to say).
+        """
+        after: object = self._fixed
+        if self._fixed is None:
+            after = {f"{2**kind}s": each.quantile(self._quantile) for kind, each in sorted(self._latencies.items())}
+        now = asyncio.get_running_loop().time()
+        return {"after": after, "started": self._started, "won": self._won, "budget": {"left": round(self._budget.left(now), 1)}}
 
     def _after(self, latencies: Latencies) -> float | None:
         """Seconds to wait for the first, None: no second."""

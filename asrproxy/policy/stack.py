@@ -134,10 +134,13 @@ class ProviderStack:
     def status(self) -> Mapping[str, object]:
         """For `/v1/status`: JSON values."""
         figures = self.figures()
+        calls, failed = self._circuit.recent()
         return {
             "circuit": {
                 "state": figures.circuit,
                 "failures": figures.failures,
+                "recent": {"calls": calls, "failed": failed},
+                "warned": self._circuit.warned,
                 "retry_after": None if figures.retry_after is None else round(figures.retry_after, 3),
             },
             "in_flight": figures.in_flight,
@@ -146,8 +149,10 @@ class ProviderStack:
                 "rate": None if figures.rate is None else round(figures.rate, 3),
                 "next_permit": round(figures.next_permit, 3),
                 "queued": figures.queued,
+                "limit": self._concurrency.status(),
             },
             "retry_budget": {"left": round(figures.retries_left, 1)},
+            "attempt_timeout": self.attempt_timeout,
         }
 
     def warn(self, seconds: float) -> None:
@@ -175,9 +180,11 @@ class RouteStack:
         self.members: Final = tuple(members)
         self._hedge, self._observer, self._random = hedge, observer, random
         self._parts: dict[tuple[ProviderStack, ...], RouteStack] = {}
-        race = None
+        self._race = race = None
         if hedge is not None:
-            race = Hedge(route=name, settings=hedge, budget=Budget(share=hedge.budget, reserve=HEDGE_RESERVE), observer=observer)
+            self._race = race = Hedge(
+                route=name, settings=hedge, budget=Budget(share=hedge.budget, reserve=HEDGE_RESERVE), observer=observer
+            )
         self.call: Final[Call] = Failover(route=name, members=members, observer=observer, race=race)
 
     def only(self, members: Sequence[ProviderStack]) -> RouteStack:
@@ -188,6 +195,10 @@ class RouteStack:
         if chosen not in self._parts:
             self._parts[chosen] = RouteStack(self.name, chosen, self._hedge, observer=self._observer, random=self._random)
         return self._parts[chosen]
+
+    def status(self) -> Mapping[str, object]:
+        """For `/v1/status`: JSON values."""
+        return {"providers": [member.name for member in self.members], "hedge": None if self._race is None else self._race.status()}
 
     def moved_on(self, context: Context, before: str, after: str, error: AsrError) -> None:
         """Announces that a live session goes on at another provider."""

@@ -76,6 +76,6 @@ def test_our_guard_lets_exactly_the_trials_through(trials: int) -> None:
         assert len(vendor.calls) - 5 == trials
         assert answers.count("text") == trials
         assert all(isinstance(answer, CircuitOpen) for answer in answers if answer != "text")
-        assert guarded.status()["circuit"] == {"state": "closed", "failures": 0, "retry_after": None}
+        assert (guarded.figures().circuit, guarded.figures().failures, guarded.figures().retry_after) == ("closed", 0, None)
 
     story()
