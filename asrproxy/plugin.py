@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from pydantic import SerializeAsAny
+
 from asrproxy.breaker import pybreaker
 from asrproxy.errors import (
     AsrError,
@@ -107,6 +109,7 @@ __all__ = [
     "UnsupportedParameter",
     "Utterance",
     "Word",
+    "Wrapped",
     "ignore",
     "pybreaker",
 ]
@@ -114,6 +117,17 @@ __all__ = [
 
 class ProviderSettings(Section):
     """Base of a provider's own settings: everything below `providers.<name>` but `type`, `policy` and `price`, which are the core's."""
+
+
+class Wrapped(Section):
+    """A provider inside another one's settings, for a provider that puts itself round any other.
+
+    In the file it is a mapping as below `providers.<name>`: `type` beside that type's own keys, without a policy. The core looks the type
+    up, checks its keys with file and line, and hands over what has been checked; `Host.make` makes the provider.
+    """
+
+    type: str
+    settings: SerializeAsAny[ProviderSettings] = ProviderSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,19 +158,28 @@ class TokenStore(Protocol):
         """
 
 
+def _alone(type_name: str) -> type[Provider]:
+    raise ConfigError(f"no other provider can be made here, {type_name!r} neither")
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """What the core gives a provider when it makes one.
 
     name: the configured name. announce: where to say what happened (never what was said or a secret). cache: a folder for what may
     be kept between runs (model weights).
-    tokens: where a token is shared with other sidecars, None: nowhere.
+    tokens: where a token is shared with other sidecars, None: nowhere. provider_type: a type's class by its name, for `make`.
     """
 
     name: str
     announce: Observer = ignore
     cache: Path = field(default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asrproxy")
     tokens: TokenStore | None = None
+    provider_type: Callable[[str], type[Provider]] = field(default=_alone, repr=False)
+
+    def make(self, wrapped: Wrapped) -> Provider:
+        """Another provider under the same name, not started: who makes it starts it, calls it and closes it. Raises ConfigError."""
+        return self.provider_type(wrapped.type)(wrapped.settings, self)
 
 
 class Trail:

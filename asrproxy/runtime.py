@@ -299,8 +299,9 @@ class Runtime:
         return announce
 
     def _made(self, name: str, type_name: str, settings: ProviderSettings) -> Provider:
+        tokens = self.fleet.tokens if self.fleet is not None else None
         return self._provider_type(type_name)(
-            settings, Host(name=name, announce=self.announce, tokens=self.fleet.tokens if self.fleet is not None else None)
+            settings, Host(name=name, announce=self.announce, tokens=tokens, provider_type=self._provider_type)
         )
 
     def _route(self, name: str, settings: RouteSettings, opened: Mapping[str, Opened]) -> Route:

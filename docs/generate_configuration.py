@@ -22,6 +22,7 @@ from asrproxy import units
 from asrproxy.config.models import Configuration, ProviderEntry, RouteSettings
 from asrproxy.discovery import GROUP, provider_type
 from asrproxy.errors import ConfigError
+from asrproxy.plugin import Wrapped
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = ROOT / "docs" / "configuration.md"
@@ -106,8 +107,9 @@ def table(model: type[BaseModel], skip: frozenset[str] | set[str] = frozenset())
 
 
 def model_of(field: FieldInfo) -> Any:
-    """The model that a key's mapping is, None: it is no mapping with keys of ours."""
-    return next((part for part in branches(field.annotation) if isinstance(part, type) and issubclass(part, BaseModel)), None)
+    """The model that a key's mapping is, None: it is no mapping with keys of ours, or its keys are another provider's."""
+    models = (part for part in branches(field.annotation) if isinstance(part, type) and issubclass(part, BaseModel))
+    return next((part for part in models if part is not Wrapped), None)
 
 
 def branches(annotation: Any) -> Iterator[Any]:

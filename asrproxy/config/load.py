@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path as FilePath
-from typing import Final, TypeVar
+from typing import Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -13,7 +13,7 @@ from asrproxy.config.faults import HIDDEN, Fault, faults_of, hide, secrets_of, s
 from asrproxy.config.models import Configuration, PolicySettings, ProviderEntry
 from asrproxy.config.substitute import Substituted, files_named, substitute
 from asrproxy.errors import ConfigError
-from asrproxy.plugin import ProviderSettings
+from asrproxy.plugin import ProviderSettings, Wrapped
 
 VARIABLE: Final = "ASRPROXY_CONFIG"
 USUAL: Final = FilePath("config/asrproxy.yaml")
@@ -127,7 +127,24 @@ class _Reading:
             self._faults.append(Fault(fault.path, self._hidden(fault, path)))
             return None
         self._secrets.update(secrets_of(model, own))
-        return self._check(model, own, path)
+        before = len(self._faults)
+        given: dict[str, object] = {
+            key: self._wrapped(each, (*path, key)) if each is not None and _is_wrapped(model, key) else each for key, each in own.items()
+        }
+        checked = self._check(model, own, path, given=given)
+        return checked if len(self._faults) == before else None
+
+    def _wrapped(self, value: Value, path: Path) -> Wrapped:
+        """A provider inside another one's settings; where it is at fault, one that stands in for it."""
+        stand_in = Wrapped(type="none")
+        if not isinstance(value, dict):
+            self._faults.append(Fault(path, "expected a mapping with `type` and that provider's settings"))
+            return stand_in
+        checked = self._check(Wrapped, value, path, given={key: each for key, each in value.items() if key == "type"})
+        if checked is None:
+            return stand_in
+        settings = self._settings(checked.type, {key: each for key, each in value.items() if key != "type"}, path)
+        return stand_in if settings is None else checked.model_copy(update={"settings": settings})
 
     def _policy(self, common: Value, entry: dict[str, Value], at: Path) -> PolicySettings | None:
         """A provider's policy over the common one. What the common one is to blame for was said there."""
@@ -180,6 +197,11 @@ class _Reading:
             name = self._document.name
             lines = sorted(dict.fromkeys(lines), key=lambda each: each[0])
             raise ConfigError("\n".join(f"{name}:{line}: {_sentence(path, message)}" for line, path, message in lines))
+
+
+def _is_wrapped(model: type[BaseModel], key: str) -> bool:
+    field = model.model_fields.get(key)
+    return field is not None and Wrapped in (field.annotation, *get_args(field.annotation))
 
 
 def _merged(common: Value, own: Value) -> Value:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from asrproxy.config.models import Configuration, ProviderEntry
-from asrproxy.plugin import ProviderSettings
+from asrproxy.plugin import ProviderSettings, Wrapped
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE: Final = {"$ref": "#/$defs/Reference"}
@@ -15,6 +15,7 @@ _REFERENCE_SCHEMA: Final = {
     "pattern": r"\$\{[^}]*\}",
     "description": "Filled in at start: ${NAME}, ${NAME:-default} or ${file:/path}.",
 }
+_WRAPPED: Final = f".{Wrapped.__name__}"
 _ANNOTATIONS: Final = ("title", "description", "default", "examples", "deprecated")
 _LOOSE: Final = frozenset({"type", "format", "writeOnly", *_ANNOTATIONS})
 """Of a text without any other keyword every value is good, a reference too."""
@@ -32,6 +33,8 @@ def schema(types: Mapping[str, type[ProviderSettings]]) -> Schema:
     for name, settings in types.items():
         definitions |= _provider(name, settings, core)
     definitions["ProviderEntry"] = _entry(types)
+    if any(name.endswith(_WRAPPED) for name in definitions):
+        definitions |= _wrapped(types, definitions)
     document["$defs"] = {name: _open(each) for name, each in definitions.items()} | {"Reference": _REFERENCE_SCHEMA}
     opened: Schema = _open(document)
     return {"$schema": DIALECT, "title": "asrproxy configuration"} | opened
@@ -41,21 +44,37 @@ def _provider(name: str, settings: type[ProviderSettings], core: Schema) -> Sche
     """The definitions of one provider type: its own settings beside the core's keys, its inner models under names of their own."""
     own = settings.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
     inner = own.pop("$defs", {})
+    inner.pop("ProviderSettings", None)
     own["properties"] = core | {"type": {"const": name, "description": "The provider type."}} | own.get("properties", {})
     own["required"] = ["type", *own.get("required", ())]
     return {f"{name}.{each}": definition for each, definition in inner.items()} | {name: own}
 
 
-def _entry(types: Mapping[str, type[ProviderSettings]]) -> Schema:
+def _entry(types: Iterable[str], definition: str = "{}") -> Schema:
+    """definition: the name under which a type's definition is found."""
     return {
         "type": "object",
         "description": "One configured provider; `type` picks the plugin.",
         "required": ["type"],
         "properties": {"type": {"enum": list(types), "description": "The provider type."}},
         "allOf": [
-            {"if": {"properties": {"type": {"const": name}}, "required": ["type"]}, "then": {"$ref": f"#/$defs/{name}"}} for name in types
+            {
+                "if": {"properties": {"type": {"const": name}}, "required": ["type"]},
+                "then": {"$ref": f"#/$defs/{definition.format(name)}"},
+            }
+            for name in types
         ],
     }
+
+
+def _wrapped(types: Iterable[str], definitions: Mapping[str, Schema]) -> dict[str, Schema]:
+    """Providers inside other providers' settings: each type once more, without what belongs to the core."""
+    core = set(ProviderEntry.model_fields) - {"type"}
+    inside: dict[str, Schema] = {}
+    for name in types:
+        whole = definitions[name]
+        inside[f"{name}.inside"] = whole | {"properties": {key: each for key, each in whole["properties"].items() if key not in core}}
+    return inside | {name: _entry(types, "{}.inside") for name in definitions if name.endswith(_WRAPPED)}
 
 
 def _open(node: Any) -> Any:

@@ -511,7 +511,7 @@ class ProviderConformance:
 
     def _made(self, vendor: Vendor) -> Provider:
         settings = self.provider.Settings.model_validate(dict(self.settings(vendor)))
-        return self.make(settings, Host("conformance"), vendor)
+        return self.make(settings, Host("conformance", provider_type=provider_type), vendor)
 
     @asynccontextmanager
     async def _started(self) -> AsyncIterator[tuple[Provider, Vendor]]:

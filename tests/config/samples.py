@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from asrproxy.config.load import loads
 from asrproxy.config.models import Configuration
-from asrproxy.plugin import ConfigError, ProviderSettings, Seconds, SecretStr, Section
+from asrproxy.plugin import ConfigError, ProviderSettings, Seconds, SecretStr, Section, Wrapped
 
 
 class PoolSettings(Section):
@@ -56,7 +56,14 @@ class LocalSettings(ProviderSettings):
     threads: int = Field(2, ge=1)
 
 
-TYPES: dict[str, type[ProviderSettings]] = {"cloud": CloudSettings, "local": LocalSettings}
+class TapeSettings(ProviderSettings):
+    """A provider round another one."""
+
+    folder: Path
+    provider: Wrapped | None = None
+
+
+TYPES: dict[str, type[ProviderSettings]] = {"cloud": CloudSettings, "local": LocalSettings, "tape": TapeSettings}
 
 
 def settings_of(name: str) -> type[ProviderSettings]:

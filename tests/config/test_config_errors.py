@@ -53,7 +53,7 @@ log: {level: info}
         "14: providers.ali.pool.idle: expected a duration such as 250ms, 5s, 2m or 1h",
         "16: providers.ali.policy.retries.attempts: expected a whole number",
         "17: providers.ali.policy.circuit.failurs: unknown key; did you mean failures?",
-        "18: providers.other.type: no provider type 'clod'; installed: cloud, local",
+        "18: providers.other.type: no provider type 'clod'; installed: cloud, local, tape",
         "19: providers.third: expected a mapping with `type` and the provider's settings",
         "20: providers.fourth.type: is needed",
         "22: policy.limits.concurrency: expected a whole number, or 'auto'",

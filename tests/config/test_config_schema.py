@@ -37,6 +37,8 @@ def valid(validator: Draft202012Validator, text: str) -> bool:
         "{providers: {l: {type: local}}, policy: {timeout: 30s, limits: {rate: null, concurrency: auto}}}",
         "{providers: {l: {type: local}}, policy: {timeout: {base: 1s}}, shared: null, tracing: {otlp: 'http://x'}}",
         "{providers: {l: {type: local}}, routes: {default: {providers: [l], hedge: {after: p95}}}}",
+        "providers: {t: {type: tape, folder: tapes}}",
+        "providers: {t: {type: tape, folder: tapes, policy: {}, provider: {type: cloud, appkey: x, pool: {size: '${SIZE}'}}}}",
     ],
 )
 def test_good_files(validator: Draft202012Validator, text: str) -> None:
@@ -57,6 +59,10 @@ def test_good_files(validator: Draft202012Validator, text: str) -> None:
         "providers: {c: {type: cloud, appkey: x, transport: pigeon}}",
         "{providers: {l: {type: local}}, server: {drain: 5 parsecs}}",
         "{providers: {l: {type: local}}, sever: {}}",
+        "providers: {t: {type: tape, folder: tapes, provider: {}}}",
+        "providers: {t: {type: tape, folder: tapes, provider: {type: other}}}",
+        "providers: {t: {type: tape, folder: tapes, provider: {type: cloud, appkey: x, pool: {sizes: 3}}}}",
+        "providers: {t: {type: tape, folder: tapes, provider: {type: local, policy: {}}}}",
         "{providers: {l: {type: local}}, policy: {circuit: {failures: five}}}",
     ],
 )

@@ -21,7 +21,7 @@ def test_a_value_from_outside_is_shown_as_the_file_writes_it() -> None:
 
 def test_the_providers_type_too() -> None:
     said = complaints("providers: {c: {type: '${TYPE}'}}", TYPE="hidden-type")
-    assert said == ["1: providers.c.type: no provider type '${TYPE}'; installed: cloud, local"]
+    assert said == ["1: providers.c.type: no provider type '${TYPE}'; installed: cloud, local, tape"]
 
 
 def test_a_name_in_a_route_too() -> None:
