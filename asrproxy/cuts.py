@@ -19,6 +19,8 @@ STILL: Final = 2.0
 """Seconds in which no audio comes at all that end one too: a caller whose microphone is switched off sends no quiet."""
 AHEAD: Final = 3
 """Sentences recognised side by side in one session: talk goes on while the last one is being worked on."""
+QUIET: Final = 5.0
+"""Seconds without a sentence that are told as one with nothing in it."""
 
 MakeContext = Callable[[], Context]
 
@@ -26,8 +28,9 @@ MakeContext = Callable[[], Context]
 async def by_sentences(
     call: Call, pieces: AsyncIterator[bytes], format: AudioFormat, context: MakeContext, *, longest: float
 ) -> AsyncGenerator[Sentence, None]:
-    """Sentences in order, numbered from 0, with times of the audio given; one in which nothing was recognised has an empty text.
+    """Sentences in order, numbered from 0, with times of the audio given.
 
+    One in which nothing was recognised has an empty text, and so has a stretch of quiet, so that whoever keeps the audio can let it go.
     pieces: s16le mono at `format`. longest: seconds of one sentence. At most `AHEAD` are being recognised while the next is heard; after
     that the audio is not read on. Raises what the first sentence that failed raised, or what `pieces` raised.
     """
@@ -35,6 +38,8 @@ async def by_sentences(
     room = asyncio.Semaphore(AHEAD)
 
     async def recognized(index: int, stretch: Stretch) -> Sentence:
+        if not stretch.pcm:
+            return Sentence(index, stretch.start, stretch.end, "")
         recognition = await call(Utterance(stretch.pcm, format, stretch.start), replace(context(), segment=index))
         words = None
         if recognition.words is not None:
@@ -46,7 +51,7 @@ async def by_sentences(
         try:
             async with aclosing(_stretches(pieces, endpointer)) as stretches:
                 index = 0
-                async for stretch in stretches:
+                async for stretch in stretches:  # one with nothing in it costs no call
                     await room.acquire()
                     calls.put_nowait(asyncio.create_task(recognized(index, stretch), name="live-sentence"))
                     index += 1
@@ -70,8 +75,9 @@ async def by_sentences(
 
 
 async def _stretches(pieces: AsyncIterator[bytes], endpointer: Endpointer) -> AsyncGenerator[Stretch, None]:
-    """Stretches with sound in them, as they end. A pause in the audio's coming ends one as quiet does."""
+    """Stretches with sound in them, as they end, and stretches of quiet. A pause in the audio's coming ends a sentence as quiet does."""
     coming: asyncio.Future[bytes] | None = None
+    told = 0.0
     try:
         while True:
             if coming is None:
@@ -79,6 +85,7 @@ async def _stretches(pieces: AsyncIterator[bytes], endpointer: Endpointer) -> As
             done, _ = await asyncio.wait([coming], timeout=STILL if endpointer.speaking else None)
             if not done:
                 yield endpointer.cut()
+                told = endpointer.settled
                 continue
             piece, coming = coming, None
             try:
@@ -87,6 +94,10 @@ async def _stretches(pieces: AsyncIterator[bytes], endpointer: Endpointer) -> As
                 break
             for each in ended:
                 yield each
+            told = endpointer.settled if ended else told
+            if endpointer.settled - told >= QUIET:
+                yield Stretch(told, endpointer.settled, b"")
+                told = endpointer.settled
         for each in endpointer.finish():
             yield each
     finally:

@@ -61,6 +61,7 @@ class Kept(Protocol):
     """A session's audio: see `Replay`."""
 
     sentences: int
+    speaking: bool
 
     @property
     def offset(self) -> float: ...
@@ -77,6 +78,7 @@ class _Once:
     def __init__(self, audio: AsyncIterator[bytes]) -> None:
         self._audio = audio
         self.sentences = 0
+        self.speaking = False
 
     def again(self) -> AsyncIterator[bytes]:
         return self._audio
@@ -89,12 +91,17 @@ class _Once:
 
 
 class _Leg(Protocol):
-    """One way to go through a session. first: its first provider. format: what it wants, given what the session has."""
+    """One way to go through a session.
+
+    first: its first provider. format: what it wants, given what the session has. settles: it tells of quiet stretches too.
+    """
 
     @property
     def name(self) -> str: ...
     @property
     def first(self) -> str: ...
+    @property
+    def settles(self) -> bool: ...
     def available(self) -> bool: ...
     def format(self, source: AudioFormat) -> AudioFormat: ...
     def events(self, audio: AsyncIterator[bytes], format: AudioFormat, context: MakeContext) -> AsyncGenerator[StreamEvent, None]: ...
@@ -102,6 +109,8 @@ class _Leg(Protocol):
 
 class _Streaming:
     """A provider's own streaming. trail: what came of it is written there."""
+
+    settles = False
 
     def __init__(self, member: ProviderStack, trail: Trail) -> None:
         self._member, self._trail = member, trail
@@ -120,6 +129,8 @@ class _Streaming:
 
 class _Cutting:
     """Neighbours that cannot stream, through cuts at pauses. trail: what came of a sentence that failed is written there."""
+
+    settles = True
 
     def __init__(self, route: RouteStack, options: Options, longest: float, trail: Trail) -> None:
         self._route, self._trail = route, trail
@@ -155,17 +166,21 @@ def _legs(route: RouteStack, options: Options, longest: float, trail: Trail) -> 
 
 
 async def _told(leg: _Leg, replay: Kept, source: AudioFormat, context: MakeContext) -> AsyncGenerator[StreamEvent, None]:
-    """What one leg says, with the session's times and numbers; a sentence with nothing in it is done with, but not told."""
+    """What one leg says, with the session's times and numbers; what has no text in it is taken note of, but not told."""
     target = leg.format(source)
     offset, first, told = replay.offset, replay.sentences, 0
+    replay.speaking = leg.settles
     pieces = replay.again() if target == source else _resampled(replay.again(), source, target)
     async with aclosing(leg.events(pieces, target, context)) as events:
         async for event in events:
             if isinstance(event, Interim):
-                yield Interim(first + told, event.start + offset, event.text)
+                replay.speaking = True
+                if event.text:
+                    yield Interim(first + told, event.start + offset, event.text)
                 continue
             sentence = _moved(event, offset, first + told)
             told += bool(event.text)
+            replay.speaking = leg.settles
             replay.done(sentence.end, first + told)
             if event.text:
                 yield sentence

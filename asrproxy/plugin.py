@@ -41,6 +41,7 @@ from asrproxy.errors import (
 )
 from asrproxy.events import CircuitChanged, Event, Noted, Observer, TokenRefreshed, ignore
 from asrproxy.figures import Connections, TokenAge
+from asrproxy.kept import KeptAudio
 from asrproxy.model import (
     AttemptRecord,
     AudioFormat,
@@ -77,6 +78,7 @@ __all__ = [
     "Health",
     "Host",
     "Interim",
+    "KeptAudio",
     "NotReady",
     "Noted",
     "Observer",
@@ -271,7 +273,11 @@ class Provider(ABC):
         """One utterance to one recognition. Raises a `ProviderError`, or UnsupportedParameter for what its capabilities exclude."""
 
     def stream(self, audio: AsyncIterator[bytes], format: AudioFormat, context: Context) -> AsyncIterator[StreamEvent]:
-        """Live audio to sentences; only where `capabilities.streaming`. audio: s16le mono at `format`, in pieces of any size."""
+        """Live audio to sentences; only where `capabilities.streaming`. audio: s16le mono at `format`, in pieces of any size.
+
+        An `Interim` says that a sentence is open (one with an empty text says only that): while it is, its audio is kept for the route's
+        next provider. The generator is closed when the caller has gone.
+        """
         raise UnsupportedParameter(f"provider {self.host.name!r} has no streaming", param="stream")
 
     def health(self) -> Health:

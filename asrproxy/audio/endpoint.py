@@ -49,6 +49,11 @@ class Endpointer:
         """Whether a sentence is under way."""
         return self._first is not None
 
+    @property
+    def settled(self) -> float:
+        """Seconds of the session: what came before them is in no sentence that is still to come."""
+        return self._base / FRAMES_PER_SECOND
+
     def feed(self, pcm: bytes) -> list[Sentence]:
         """Audio of any size; the sentences that ended in it."""
         self._pcm += pcm

@@ -1,53 +1,49 @@
-"""A session's audio, read once and kept a while, so that whoever takes over can be given it again."""
+"""A session's audio, read once, so that whoever takes over can be given it again."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Final
 
-from asrproxy.model import BYTES_PER_SAMPLE
+from asrproxy.kept import KeptAudio
 
 
 class Replay:
-    """Mono s16le audio of a session, kept from the end of the last finished sentence on.
+    """Mono s16le audio of a session, kept as long as a provider may fail on it.
 
     Whoever reads may be cancelled in the middle of a read: nothing that the source gives is lost, whatever kind of iterator it is.
-    offset: seconds of the session at which the kept audio begins. sentences: how many are finished.
+    sentences: how many are finished. speaking: a sentence is open, as far as the reader has said.
     """
-
-    LONGEST: Final = 60.0
-    """Seconds kept at most: who takes over after a longer stretch without a finished sentence does not hear what is older."""
 
     def __init__(self, audio: AsyncIterator[bytes], bytes_per_second: int) -> None:
         self._audio = audio
         self._rate = bytes_per_second
-        self._most = int(self.LONGEST * bytes_per_second)
-        self._kept = bytearray()
-        self._base = 0  # the byte of the session that `_kept` begins with
+        self._kept = KeptAudio(bytes_per_second, time=asyncio.get_running_loop().time)
         self._coming: asyncio.Future[bytes] | None = None
         self._ended = False
+        self.speaking = False
         self.sentences = 0
 
     @property
     def offset(self) -> float:
-        return self._base / self._rate
+        """Seconds of the session at which the kept audio begins."""
+        return self._kept.begin / self._rate
 
     async def again(self) -> AsyncIterator[bytes]:
         """What is kept, then what comes. One reader at a time."""
-        at = self._base
+        at = self._kept.begin
         while True:
-            at = max(at, self._base)
-            if held := bytes(self._kept[at - self._base :]):
-                at += len(held)
+            if held := self._kept.part(at, self._kept.end):
+                at = self._kept.end
                 yield held
+                self._kept.given(at, speaking=self.speaking)
             elif not await self._more():
                 return
 
     def done(self, end: float, sentences: int) -> None:
         """`sentences` are finished, the last one at `end` seconds of the session: what came before is not needed again."""
         self.sentences = sentences
-        self._forget(int(end * self._rate) // BYTES_PER_SAMPLE * BYTES_PER_SAMPLE - self._base)
+        self._kept.settled(end)
 
     async def aclose(self) -> None:
         """Gives up what it waits for."""
@@ -64,15 +60,8 @@ class Replay:
         await asyncio.wait([self._coming])  # a cancelled reader leaves it to the next one
         coming, self._coming = self._coming, None
         try:
-            self._kept += coming.result()
+            self._kept.append(coming.result())
         except StopAsyncIteration:
             self._ended = True
             return False
-        self._forget(len(self._kept) - self._most)
         return True
-
-    def _forget(self, size: int) -> None:
-        size = min(size, len(self._kept))
-        if size > 0:
-            del self._kept[:size]
-            self._base += size

@@ -6,21 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
+from asrproxy.plugin import KeptAudio
+
 _AHEAD: Final = 10.0
-_QUIET: Final = 20.0
+_SAMPLE: Final = 2
 
 
 class Backlog:
-    """Positions are seconds of the caller's stream.
-
-    The caller is read at most ten seconds ahead of what was sent (then it has to wait), and while no sentence is open, twenty seconds of
-    what was sent are kept: a sentence that NLS has not noticed by then is none.
-    """
+    """Moments are seconds of the caller's stream. The caller is read at most ten seconds ahead of what was sent; then it has to wait."""
 
     def __init__(self, bytes_per_second: int) -> None:
         self._rate = bytes_per_second
-        self._bytes = bytearray()
-        self._base = 0  # byte of the stream that _bytes begins with
+        self._kept = KeptAudio(bytes_per_second, time=asyncio.get_running_loop().time)
         self._sent = 0  # byte of the stream up to which the current task has been given it
         self._moved = asyncio.Event()
         self.ended = False
@@ -35,9 +32,9 @@ class Backlog:
         """Reads the caller to the end."""
         try:
             async for piece in audio:
-                self._bytes += piece
+                self._kept.append(piece)
                 self._moved.set()
-                while self._base + len(self._bytes) - self._sent > _AHEAD * self._rate:
+                while self._kept.end - self._sent > _AHEAD * self._rate:
                     self._moved.clear()
                     await self._moved.wait()
         finally:
@@ -46,21 +43,19 @@ class Backlog:
 
     def rewind(self) -> float:
         """A new task is given it from the first that is kept; returns where that is."""
-        self._sent = self._base
+        self._sent = self._kept.begin
         return self.sent
 
     async def take(self, size: int, patience: float) -> bytes:
         """Up to `size` bytes that come next, whole samples; nothing when none came within `patience` seconds, or at the end."""
-        while len(self._bytes) - (self._sent - self._base) < 2 and not self.ended:
+        while self._left < _SAMPLE and not self.ended:
             self._moved.clear()
             try:
                 async with asyncio.timeout(patience):
                     await self._moved.wait()
             except TimeoutError:
                 return b""
-        begin = self._sent - self._base
-        piece = bytes(self._bytes[begin : begin + size])
-        piece = piece[: len(piece) // 2 * 2]
+        piece = self._kept.part(self._sent, self._sent + min(size, self._left // _SAMPLE * _SAMPLE))
         self._sent += len(piece)
         self._moved.set()
         return piece
@@ -68,18 +63,20 @@ class Backlog:
     @property
     def exhausted(self) -> bool:
         """The caller has ended and all was given out."""
-        return self.ended and len(self._bytes) - (self._sent - self._base) < 2
+        return self.ended and self._left < _SAMPLE
 
     def settled(self, until: float) -> None:
         """A sentence that ended at `until` is final: what came before is not needed again."""
-        self._forget(int(until * self._rate))
+        self._kept.settled(min(until, self.sent))
 
-    def quiet(self) -> None:
-        """No sentence is open."""
-        self._forget(self._sent - int(_QUIET * self._rate))
+    def given(self, *, speaking: bool) -> None:
+        """The current task has been given what was taken. speaking: a sentence is open."""
+        self._kept.given(self._sent, speaking=speaking)
 
-    def _forget(self, until: int) -> None:
-        drop = min(until, self._sent) // 2 * 2 - self._base
-        if drop > 0:
-            del self._bytes[:drop]
-            self._base += drop
+    def since(self, moment: float) -> bytes:
+        """What the current task has been given since then, as far as it is kept."""
+        return self._kept.part(self._kept.position(moment), self._sent)
+
+    @property
+    def _left(self) -> int:
+        return self._kept.end - self._sent

@@ -145,7 +145,7 @@ class AliyunProvider(Provider):
         self._check(context.options)
         if not isinstance(self._transport, Websocket):
             raise UnsupportedParameter(f"provider {self.host.name!r} streams over transport websocket only", param="stream")
-        live = Live(self.settings, self._transport.lines, lease, format=format, options=context.options)
+        live = Live(self.settings, self._transport.lines, lease, format=format, context=context)
         return live.events(audio)
 
     def health(self) -> Health:

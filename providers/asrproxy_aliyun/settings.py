@@ -46,7 +46,14 @@ class WebsocketSettings(Section):
     )
     reuse: bool = Field(False, description="A second sentence on the same connection; the vendor does not promise that it works.")
     keepalive: Seconds = Field(4.0, gt=0, lt=10, description="Live audio that pauses this long gets some silence: NLS hangs up after 10 s.")
-    reconnects: int = Field(3, ge=0, description="Live audio: connections tried in a row that bring no sentence.")
+    reconnects: int = Field(
+        8,
+        ge=0,
+        description="Live audio: connections tried in a row that bring no sentence, in five seconds where another provider could go on.",
+    )
+    stalled: Seconds = Field(
+        15.0, gt=0, le=20, description="Live audio: where NLS says nothing for so long though somebody speaks, one new connection is tried."
+    )
 
 
 class SdkSettings(Section):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from itertools import pairwise
+from random import Random
 
 import pytest
 
@@ -24,6 +27,11 @@ class Microphone:
     def hear(self, samples: bytes) -> None:
         for start in range(0, len(samples), 1600):
             self._pieces.put_nowait(samples[start : start + 1600])
+
+    async def taken(self) -> None:
+        """Returns when all of it has been listened to."""
+        while not self._pieces.empty():
+            await asyncio.sleep(0.005)
 
     def end(self) -> None:
         self._pieces.put_nowait(None)
@@ -130,8 +138,81 @@ async def test_a_caller_who_pauses_is_kept_connected_and_times_stay_right() -> N
         assert cloud.ledger.requests["transcriber"] == 1
 
 
-async def test_an_expired_token_is_replaced_before_the_stream_begins(make: Make, cloud: Emulator) -> None:
+async def test_a_sentence_is_finished_where_the_caller_stops_sending(make: Make, cloud: Emulator) -> None:
+    """A microphone that is switched off sends no silence, and NLS counts silence in audio."""
+    made = await make(transport="websocket", websocket={"keepalive": 0.2})
+    score = tones.compose(["天地玄黄", 0.4, "宇宙洪荒"], lead=0.3, tail=0.0)
+    samples = score.render(RATE)
+    middle = int((score.symbols[3].end + 0.02) * RATE) * 2
+    microphone = Microphone()
+    microphone.hear(samples[:middle])
+    sentences: list[Sentence] = []
+    async for event in made.provider.stream(aiter(microphone), FORMAT, context_of(words=True)):
+        if isinstance(event, Sentence):
+            sentences.append(event)
+            if len(sentences) == 1:
+                microphone.hear(samples[middle:])
+                microphone.end()
+    assert [sentence.text for sentence in sentences] == ["天地玄黄", "宇宙洪荒"]
+    words = [word for sentence in sentences for word in sentence.words or ()]
+    for word, symbol in zip(words, score.symbols, strict=True):
+        assert word.start == pytest.approx(symbol.start, abs=0.05)
+    assert cloud.ledger.requests["transcriber"] == 1
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_lines_that_break_again_and_again_lose_and_double_nothing(make: Make, cloud: Emulator, seed: int) -> None:
     made = await make(transport="websocket")
+    score = tones.dictation(30, seed=seed, pauses=(0.9, 1.3))
+    samples = score.render(RATE)
+    chance = Random(seed)
+    places = [0, *sorted(chance.randrange(0, len(samples), 2) for _ in range(4)), len(samples)]
+    microphone = Microphone()
+    listening = asyncio.create_task(_all(made, microphone, words=True))
+    for number, (begin, end) in enumerate(pairwise(places)):
+        if number:
+            await microphone.taken()
+            await cloud.calls_in_flight(1)
+            await cloud.gateway_outage(Outage.RESET)
+            await cloud.gateway_outage(Outage.NONE)
+        microphone.hear(samples[begin:end])
+    microphone.end()
+    sentences = [event for event in await listening if isinstance(event, Sentence)]
+    assert "".join(sentence.text for sentence in sentences) == score.text
+    words = [word for sentence in sentences for word in sentence.words or ()]
+    for word, symbol in zip(words, score.symbols, strict=True):
+        assert word.start == pytest.approx(symbol.start, abs=0.05)
+    assert [sentence.index for sentence in sentences] == list(range(len(sentences)))
+
+
+async def test_a_vendor_that_is_away_for_a_moment_loses_nothing(make: Make, cloud: Emulator) -> None:
+    made = await make(transport="websocket")
+    await made.text()
+    await cloud.gateway_outage(Outage.REFUSE)
+    back = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.5, back.set)
+    microphone = Microphone()
+    microphone.hear(tones.synthesize("天地玄黄", RATE))
+    microphone.end()
+    listening = asyncio.create_task(_all(made, microphone))
+    await back.wait()
+    await cloud.gateway_outage(Outage.NONE)
+    assert [event.text for event in await listening if isinstance(event, Sentence)] == ["天地玄黄"]
+
+
+async def test_where_another_could_go_on_a_broken_line_is_not_mended_for_long(make: Make, cloud: Emulator) -> None:
+    made = await make(transport="websocket")
+    await made.text()
+    await cloud.gateway_outage(Outage.REFUSE)
+    microphone = Microphone()
+    microphone.hear(bytes(3200))
+    with pytest.raises(Unreachable):
+        async for _ in made.provider.stream(aiter(microphone), FORMAT, replace(context_of(), patience=0.0)):
+            pass
+
+
+async def test_an_expired_token_is_replaced_before_the_stream_begins(make: Make, cloud: Emulator) -> None:
+    made = await make(transport="websocket", websocket={"reconnects": 0})
     await made.text()
     cloud.expire_all_tokens()
     microphone = Microphone()

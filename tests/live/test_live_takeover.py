@@ -151,6 +151,24 @@ async def test_a_sentence_is_told_while_the_speaker_is_silent(start: Start) -> N
     assert speaker.finals[1]["start"] >= speaker.finals[0]["end"]
 
 
+async def test_a_vendor_that_falls_silent_while_somebody_speaks_is_called_anew(start: Start) -> None:
+    """The line stands and pings are answered, but nothing is said any more: no error would ever come."""
+    async with Emulator() as cloud:
+        text = server() + f"providers: {{only: {aliyun(cloud, websocket='{stalled: 400ms}')}}}"
+        async with start(text) as client, speaking(client) as speaker:
+            await speaker.say(PCM[:MIDDLE])
+            await speaker.hear("final")
+            lines = cloud.connections_accepted
+            await cloud.gateway_outage(Outage.SILENT)
+            await speaker.say(PCM[MIDDLE:])
+            while cloud.connections_accepted == lines:
+                await asyncio.sleep(0.01)
+            await cloud.gateway_outage(Outage.NONE)
+            await speaker.stop()
+            await speaker.rest()
+    check(speaker)
+
+
 async def test_no_task_outlives_a_session(start: Start) -> None:
     text = server() + "providers: {first: {type: fake, capabilities: {streaming: false}}, second: {type: fake}}"
     async with start(text) as client:
