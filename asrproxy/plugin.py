@@ -19,6 +19,7 @@ from typing import ClassVar, Protocol
 from pydantic import SerializeAsAny
 
 from asrproxy.breaker import pybreaker
+from asrproxy.cores import cores
 from asrproxy.errors import (
     AsrError,
     AttemptTimeout,
@@ -112,6 +113,7 @@ __all__ = [
     "Utterance",
     "Word",
     "Wrapped",
+    "cores",
     "ignore",
     "pybreaker",
 ]

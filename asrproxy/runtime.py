@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from asrproxy.audio.decode import Decoders
 from asrproxy.config.models import DEFAULT_ROUTE, Configuration, ProviderEntry, RouteSettings, ServerSettings
+from asrproxy.cores import cores
 from asrproxy.errors import ConfigError
 from asrproxy.events import CircuitChanged, ConfigReloaded, Event, Observer
 from asrproxy.figures import Figures, ProviderFigures
@@ -313,4 +313,4 @@ class Runtime:
 
 def _decoders(wanted: int, place: Place | None) -> int:
     """Decoder processes of this worker: one a core between all workers, where the configuration does not say."""
-    return max(1, (os.cpu_count() or 1) // place.of) if place is not None and not wanted else wanted
+    return max(1, cores() // place.of) if place is not None and not wanted else wanted

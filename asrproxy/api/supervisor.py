@@ -27,6 +27,7 @@ from asrproxy.api.request import request_id_of
 from asrproxy.api.sidecar import BACKLOG, SHUTDOWN, listen, remove_stale
 from asrproxy.api.together import asked
 from asrproxy.config.models import Configuration
+from asrproxy.cores import cores
 from asrproxy.errors import ConfigError
 from asrproxy.events import Noted, Observer
 from asrproxy.fleet.together import Keeper
@@ -171,7 +172,7 @@ async def _reader(descriptor: int) -> asyncio.StreamReader:
 async def supervise(configuration: Configuration, source: Path | None, stop: asyncio.Event, hup: asyncio.Event, log: Observer) -> int:
     """A sidecar of `server.workers` processes until `stop`; `hup` is passed on. Raises ConfigError: an address cannot be had."""
     server = configuration.server
-    count = server.workers or os.cpu_count() or 1
+    count = server.workers or cores()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="asrproxy-")))
         sockets = stack.enter_context(_Sockets(server.listen, count)).bound

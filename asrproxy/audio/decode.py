@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from asrproxy.audio.child import Child, Died
 from asrproxy.audio.protocol import Job, Kind
 from asrproxy.audio.sniff import HEAD, sniff
 from asrproxy.audio.spool import Spool
+from asrproxy.cores import cores
 from asrproxy.errors import AudioTooLong, Draining, InvalidAudio, Overloaded, UnsupportedMedia
 from asrproxy.events import Noted, Observer, ignore
 from asrproxy.figures import DecoderFigures
@@ -79,7 +79,7 @@ class Decoders:
         announce: Observer = ignore,
     ) -> None:
         self._decoder: str = decoder if decoder != "auto" else "auto" if find_spec("av") else "pydub"
-        self._workers = workers or os.cpu_count() or 1
+        self._workers = workers or cores()
         self._idle, self._timeout, self._memory, self._announce = idle, timeout, memory, announce
         self._short = asyncio.Semaphore(self._workers)
         self._long = asyncio.Semaphore(self._workers * LONG_PER_WORKER)

@@ -45,7 +45,7 @@ class AudioSettings(Section):
         "auto",
         description="`av`: FFmpeg's libraries; `pydub`: pydub with the ffmpeg program; `auto`: av where installed, else pydub.",
     )
-    workers: int = Field(0, ge=0, le=64, description="Decoder processes at most; 0: one a core.")
+    workers: int = Field(0, ge=0, le=64, description="Decoder processes at most; 0: one a core, a container's CPU limit counted.")
     idle: Seconds = Field(30.0, description="A decoder process unused for this long is ended.")
     timeout: Seconds = Field(30.0, gt=0, description="A decoder that gives no audio for this long is ended with its request.")
     memory: Size = Field(512 * 2**20, description="Address space that a decoder process may add to its own; past it, its request fails.")

@@ -39,7 +39,7 @@ class Log:
         self._info = level <= logging.INFO
         self._debug = level <= logging.DEBUG
         self._logger = structlog.wrap_logger(
-            structlog.PrintLogger(stream or sys.stderr),
+            structlog.WriteLogger(stream or sys.stderr),  # a line in one write: several workers share standard error
             processors=[
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
                 structlog.processors.add_log_level,

@@ -7,8 +7,7 @@ from typing import Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from asrproxy.plugin import AudioFormat, Capabilities, ProviderSettings, Seconds
-from asrproxy_local.cores import cores
+from asrproxy.plugin import AudioFormat, Capabilities, ProviderSettings, Seconds, cores
 from asrproxy_local.languages import of_tag, whisper_speaks
 
 THREADS_A_CALL: Final = 4

@@ -1,15 +1,11 @@
-"""Punctuation, scripts, language tags and cores, without an engine."""
+"""Punctuation, scripts, language tags, without an engine."""
 
 from __future__ import annotations
-
-import os
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asrproxy_local.cores import cores
 from asrproxy_local.languages import of_tag, script_of, whisper_speaks
 from asrproxy_local.punctuation import without_punctuation
 from asrproxy_local.whisper import in_script
@@ -56,11 +52,3 @@ def test_tags_are_read_as_whisper_means_them() -> None:
     assert [whisper_speaks(tag) for tag in ("zh", "en-GB", "tlh", "")] == [True, True, False, False]
     scripts = [script_of(tag) for tag in ("zh", "zh-CN", "zh-SG", "zh-TW", "zh-Hant-MO", "zh_HK")]
     assert scripts == ["zh-hans", "zh-hans", "zh-hans", "zh-hant", "zh-hant", "zh-hant"]
-
-
-@pytest.mark.parametrize(("quota", "limit"), [("50000 100000", 1), ("100000 100000", 1), ("max 100000", None), ("nonsense", None)])
-def test_a_containers_cpu_limit_counts(tmp_path: Path, quota: str, limit: int | None) -> None:
-    file = tmp_path / "cpu.max"
-    file.write_text(quota + "\n")
-    assert cores(file) == (limit or len(os.sched_getaffinity(0)))
-    assert cores(tmp_path / "none") == len(os.sched_getaffinity(0))
