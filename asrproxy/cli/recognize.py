@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+if TYPE_CHECKING:
+    from asrproxy.cli.recordings import Share
 
 DEFAULT_URL: Final = "http://127.0.0.1:8790"
 URL_VARIABLE: Final = "ASRPROXY_URL"
@@ -39,7 +42,9 @@ class Encoding(StrEnum):
 
 
 def command(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Recordings of any kind; a folder: all in it; -: standard input.")],
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="FILE...", help="Recordings of any kind; a folder: all in it; -: standard input.")
+    ] = None,
     url: Annotated[
         str | None, typer.Option(help=f"A running sidecar, http://HOST:PORT or unix:PATH.  [default: ${URL_VARIABLE}, {DEFAULT_URL}]")
     ] = None,
@@ -62,17 +67,28 @@ def command(
     channels: Annotated[int | None, typer.Option(help="Channels of headerless audio.")] = None,
     timeout: Annotated[str | None, typer.Option(metavar="DURATION", help="For each recording: 30s, 5m.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Recordings at once.")] = 4,
+    from_list: Annotated[
+        Path | None, typer.Option("--list", help="A file that names more of them, one a line; # begins a comment.")
+    ] = None,
+    share: Annotated[str | None, typer.Option(metavar="K/N", help="Only every N-th of them, from the K-th: 0/8 to 7/8.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Leave out those whose text is in --output-dir already.")] = False,
 ) -> None:
     """Recognise recordings. Exit status 1 if any of them failed."""
     if as_json:
         format = Format.JSON
     if url is not None and config is not None:
         raise typer.BadParameter("--url is for a sidecar that runs, -c starts one: give one of them")
-    if files.count("-") > 1:
+    listed = _listed(from_list) if from_list is not None else []
+    named = [*(files or []), *listed]
+    if not named:
+        raise typer.BadParameter("name recordings, or a --list that does")
+    if resume and output_dir is None:
+        raise typer.BadParameter("--resume looks into --output-dir: give one")
+    if named.count("-") > 1:
         raise typer.BadParameter("standard input can be read once")
     if stream and format in (Format.SRT, Format.VTT):
         raise typer.BadParameter("--stream goes with --format text or json")
-    several = len(files) > 1 or Path(files[0]).is_dir()
+    several = len(named) > 1 or Path(named[0]).is_dir()
     if several and format in (Format.SRT, Format.VTT) and output_dir is None:
         raise typer.BadParameter(f"several recordings as {format} need --output-dir")
     seconds = _seconds(timeout)
@@ -93,7 +109,8 @@ def command(
     from asrproxy.cli.work import Work, recognize
 
     work = Work(
-        files=tuple(files),
+        files=tuple(files or []),
+        listed=tuple(listed),
         parameters={name: value for name, value in given.items() if value is not None},
         format=format,
         several=several,
@@ -101,6 +118,8 @@ def command(
         stream=stream,
         timeout=seconds,
         jobs=jobs,
+        share=_share(share),
+        resume=resume,
     )
     configuration = None if config is None else Source(config).load()
     raise typer.Exit(recognize(work, configuration, url or os.environ.get(URL_VARIABLE) or DEFAULT_URL, os.environ.get(TOKEN_VARIABLE)))
@@ -118,6 +137,26 @@ def _seconds(text: str | None) -> float | None:
     if seconds <= 0:
         raise typer.BadParameter("expected a duration above 0", param_hint="--timeout")
     return seconds
+
+
+def _listed(path: Path) -> list[str]:
+    from asrproxy.cli.recordings import listed
+
+    try:
+        return listed(path)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{path}: {getattr(error, 'strerror', None) or error}", param_hint="--list") from None
+
+
+def _share(text: str | None) -> Share | None:
+    if text is None:
+        return None
+    from asrproxy.cli.recordings import Share
+
+    try:
+        return Share.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--share") from None
 
 
 def _flag(value: bool | None) -> str | None:

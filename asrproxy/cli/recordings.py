@@ -30,6 +30,23 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """Every `of`-th recording, beginning with the `index`-th, from 0: one machine's part of what several do."""
+
+    index: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """Of `2/8`. Raises ValueError."""
+        index, slash, of = text.partition("/")
+        numbers = [int(each) for each in (index, of) if each.isdecimal() and each.isascii() and len(each) < 10]
+        if not slash or len(numbers) != 2 or numbers[0] >= numbers[1]:
+            raise ValueError("expected a share such as 0/8, the first of eight, to 7/8, the last")
+        return cls(*numbers)
+
+
+@dataclass(frozen=True, slots=True)
 class Missing:
     """Something that was named and is not there."""
 
@@ -37,8 +54,11 @@ class Missing:
     reason: str
 
 
-def recordings(named: Sequence[str]) -> Iterator[Recording | Missing]:
-    """What is named, in order; folders walked in the order of their names, hidden files and files of other kinds left out."""
+def recordings(named: Sequence[str], *, nested: bool = False) -> Iterator[Recording | Missing]:
+    """What is named, in order; folders walked in the order of their names, hidden files and files of other kinds left out.
+
+    nested: the text of `talks/one.mp3` goes to `talks` in an output folder, not to its top.
+    """
     for each in named:
         path = Path(each)
         if each == STDIN:
@@ -47,9 +67,16 @@ def recordings(named: Sequence[str]) -> Iterator[Recording | Missing]:
             inside: list[Recording | Missing] = [Recording(file, str(file), file.relative_to(path)) for file in _walked(path)]
             yield from inside or [Missing(each, "no recordings in this folder")]
         elif path.exists():
-            yield Recording(path, each, Path(path.name))
+            inward = nested and not path.is_absolute() and ".." not in path.parts
+            yield Recording(path, each, path if inward else Path(path.name))
         else:
             yield Missing(each, "no such file")
+
+
+def listed(path: Path) -> list[str]:
+    """The recordings that a list names: one a line, empty lines and those that begin with # left out. Raises OSError, ValueError."""
+    lines = (line.strip() for line in path.read_text("utf-8-sig").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def targets(found: Iterable[Recording], folder: Path, suffix: str) -> dict[Recording, Path]:

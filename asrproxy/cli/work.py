@@ -8,14 +8,14 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from asrproxy.cli.client import Failed, OnEvent, Sidecar, calling
 from asrproxy.cli.inprocess import own_sidecar
 from asrproxy.cli.progress import Progress, progress
-from asrproxy.cli.recordings import Missing, Recording, recordings, targets
+from asrproxy.cli.recordings import Missing, Recording, Share, recordings, targets
 from asrproxy.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,9 +26,14 @@ SUFFIXES: Final = {"text": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt"
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is to be done. parameters: of each call. several: more than one recording may come of `files`, so that lines say of which."""
+    """What is to be done.
+
+    listed: more files, whose folders are kept in `output_dir`. parameters: of each call. several: more than one recording may come of all
+    that, so that lines say of which. share: None for all of them. resume: those whose text is in `output_dir` already are left out.
+    """
 
     files: tuple[str, ...]
+    listed: tuple[str, ...]
     parameters: Mapping[str, str]
     format: str
     several: bool
@@ -36,6 +41,8 @@ class Work:
     stream: bool
     timeout: float | None
     jobs: int
+    share: Share | None = None
+    resume: bool = False
 
 
 def recognize(work: Work, configuration: Configuration | None, url: str, token: str | None) -> int:
@@ -49,7 +56,16 @@ def recognize(work: Work, configuration: Configuration | None, url: str, token: 
 
 
 async def _recognize(work: Work, configuration: Configuration | None, url: str, token: str | None) -> int:
-    found = list(recordings(work.files))
+    every = [*recordings(work.files), *recordings(work.listed, nested=True)]
+    # Where each text goes is found out over all of them: several machines must not mean the same file by different names.
+    ways = (
+        {}
+        if work.output_dir is None
+        else targets((each for each in every if isinstance(each, Recording)), work.output_dir, SUFFIXES[work.format])
+    )
+    found = every if work.share is None else every[work.share.index :: work.share.of]
+    if work.resume:
+        found = [each for each in found if isinstance(each, Missing) or not ways[each].exists()]
     async with AsyncExitStack() as stack:
         try:
             if configuration is not None:
@@ -63,7 +79,7 @@ async def _recognize(work: Work, configuration: Configuration | None, url: str, 
             _say(f"asrproxy: {reason}")
             return 1
         bar = stack.enter_context(progress(len(found)))
-        batch = _Batch(work, sidecar, bar, [each for each in found if isinstance(each, Recording)])
+        batch = _Batch(work, sidecar, bar, [each for each in found if isinstance(each, Recording)], ways)
         for each in found:
             if isinstance(each, Missing):
                 batch.failed(each.name, Failed(each.reason, {"code": "not_found", "message": each.reason}))
@@ -77,12 +93,8 @@ class _Batch:
     sidecar: Sidecar
     bar: Progress
     found: list[Recording]
+    ways: Mapping[Recording, Path]
     failures: int = 0
-    ways: dict[Recording, Path] = field(init=False)
-
-    def __post_init__(self) -> None:
-        folder = self.work.output_dir
-        self.ways = {} if folder is None else targets(self.found, folder, SUFFIXES[self.work.format])
 
     async def run(self) -> None:
         """At most `jobs` at once, begun in order."""
