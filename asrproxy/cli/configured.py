@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asrproxy.errors import ConfigError
+
 if TYPE_CHECKING:
     from asrproxy.config.models import Configuration
 
@@ -23,20 +25,28 @@ class Source:
     """Where a configuration comes from. path: None for the built-in defaults."""
 
     path: Path | None
+    route: str | None = None
+    """The route that answers requests which name none; None: the one named `default`."""
 
     @classmethod
-    def of(cls, given: Path | None) -> Source:
+    def of(cls, given: Path | None, *, route: str | None = None) -> Source:
         """In the order of the contract: the one given, the environment's, the usual place, the built-in defaults."""
         from asrproxy.config.load import find
 
-        return cls(find(given, os.environ))
+        return cls(find(given, os.environ), route)
 
     def load(self) -> Configuration:
         """Reads it (anew). Raises ConfigError."""
         from asrproxy.config.load import load
         from asrproxy.discovery import provider_type
 
-        return load(self.path, environ=os.environ, provider_settings=lambda name: provider_type(name).Settings)
+        configuration = load(self.path, environ=os.environ, provider_settings=lambda name: provider_type(name).Settings)
+        if self.route is None:
+            return configuration
+        try:
+            return configuration.with_default(self.route)
+        except ValueError as error:
+            raise ConfigError(f"{self}: {error}") from None
 
     def __str__(self) -> str:
         return "the built-in defaults" if self.path is None else str(self.path)

@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
+from asrproxy.cli.admission_policy import command as admission_policy
 from asrproxy.cli.check import command as check
 from asrproxy.cli.emulate import CONTEXT
 from asrproxy.cli.emulate import command as emulate
 from asrproxy.cli.health import command as health
+from asrproxy.cli.inject import command as inject
 from asrproxy.cli.providers import command as providers
 from asrproxy.cli.recognize import command as recognize
 from asrproxy.cli.schema import command as schema
 from asrproxy.cli.serve import command as serve
+from asrproxy.cli.webhook import command as webhook
 from asrproxy.errors import ConfigError
 
 app = typer.Typer(
@@ -31,6 +34,9 @@ app.command("health")(health)
 app.command("providers")(providers)
 app.command("schema")(schema)
 app.command("emulate", context_settings=CONTEXT, add_help_option=False)(emulate)
+app.command("inject")(inject)
+app.command("webhook")(webhook)
+app.command("admission-policy")(admission_policy)
 
 
 def main() -> None:

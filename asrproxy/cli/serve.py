@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -10,9 +11,14 @@ from asrproxy.cli.configured import ConfigOption, Source
 from asrproxy.errors import ConfigError
 
 
-def command(config: ConfigOption = None) -> None:
+def command(
+    config: ConfigOption = None,
+    route: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The route that answers requests which name none.  [default: default]")
+    ] = None,
+) -> None:
     """Run the sidecar until SIGTERM or Ctrl-C. SIGHUP, or a change of the file or one it names, takes a new configuration."""
-    source = Source.of(config)
+    source = Source.of(config, route=route)
     configuration = source.load()
     from asrproxy.api.serve import serve
 

@@ -289,6 +289,13 @@ class Configuration(Section):
             raise Misplaced(f"a route {DEFAULT_ROUTE!r} is needed: it answers the requests that name none", at=("routes",))
         return self
 
+    def with_default(self, name: str) -> Configuration:
+        """The same, with the route of that name for the requests that name none. Raises ValueError: there is no such route."""
+        routes = self.every_route()
+        if name not in routes:
+            raise ValueError(f"no route {name!r}; the routes are {', '.join(sorted(routes))}")
+        return self.model_copy(update={"routes": self.routes | {DEFAULT_ROUTE: routes[name]}})
+
     def every_route(self) -> dict[str, RouteSettings]:
         """The routes that requests may name: the file's; `default`, where the file has no routes, through every provider in its order; and
         each provider by its own name.

@@ -1,1 +1,1 @@
-"""Injection into pods."""
+"""Injection into pods: one pure function, and its three ways to a cluster."""
