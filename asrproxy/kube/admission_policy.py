@@ -54,11 +54,10 @@ def manifests(settings: InjectionSettings) -> str:
 
 def mutating(settings: InjectionSettings) -> Manifest:
     """Kubernetes 1.36 and later."""
-    names = [*_ANSWERS, *_VALUES]
     spec = {
         **_rules(settings),
         "reinvocationPolicy": "IfNeeded",
-        "variables": [{"name": name, "expression": each} for name, each in variables(settings).items() if name in names],
+        "variables": [{"name": name, "expression": each} for name, each in variables(settings).items() if name not in _FOR_REFUSAL],
         "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patch(settings)}}],
     }
     return {"apiVersion": GROUP, "kind": "MutatingAdmissionPolicy", "metadata": {"name": POLICY}, "spec": spec}
@@ -74,7 +73,7 @@ def validating(settings: InjectionSettings) -> Manifest:
     }
     spec = {
         **_rules(settings),
-        "variables": [{"name": name, "expression": each} for name, each in variables(settings).items() if name in _ANSWERS],
+        "variables": [{"name": name, "expression": each} for name, each in variables(settings).items() if name not in _FOR_PATCH],
         "validations": [rule],
     }
     return {"apiVersion": GROUP, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": REFUSAL}, "spec": spec}
@@ -94,12 +93,9 @@ def _binding(prefix: str, policy: str, more: Manifest) -> Manifest:
     return {"apiVersion": GROUP, "kind": f"{prefix}AdmissionPolicyBinding", "metadata": {"name": policy}, "spec": spec}
 
 
-# What both policies need, and what only the patch does.
-_ANSWERS: Final = (
-    "annotations", "labels", "initContainers", "everyContainer", "injected", "asks", "said", "wanted", "mode", "shares", "given",
-    "requestCpu", "requestMemory", "limitCpu", "limitMemory", "refusals",
-)  # fmt: skip
-_VALUES: Final = ("config", "secret", "route", "image", "env", "ownGrace", "wait", "grace", "names", "initNames", "position")
+# Variables that only one of the policies has a use for.
+_FOR_REFUSAL: Final = ("asks",)
+_FOR_PATCH: Final = ("config", "secret", "route", "image", "env", "ownGrace", "wait", "grace", "names", "initNames", "position")
 
 
 _NO_SECRET: Final = 'variables.secret == ""'  # noqa: S105 -- a condition

@@ -141,12 +141,13 @@ def load(path: Path | None) -> InjectionSettings:
         raise ConfigError(f"{path}: the injection settings cannot be read: it is not UTF-8 text") from error
     document = parse(text, str(path))
     value = {} if document.root is None else document.root
-    lines = [f"{path}:{line}: {written(at)}: {message}" for at, line, message in document.faults]
+    faults = [(line, at, message) for at, line, message in document.faults]
     try:
         settings = InjectionSettings.model_validate(value)
     except ValidationError as error:
-        faults = faults_of(error, value, InjectionSettings)
-        lines += [f"{path}:{document.line(each.path)}: {f'{written(each.path)}: ' if each.path else ''}{each.message}" for each in faults]
-    if lines:
-        raise ConfigError("\n".join(lines))
+        found = faults_of(error, value, InjectionSettings)
+        faults += [(document.line(each.path), each.path, each.message) for each in found]
+    if faults:
+        faults.sort(key=lambda each: each[0])
+        raise ConfigError("\n".join(f"{path}:{line}: {f'{written(at)}: ' if at else ''}{message}" for line, at, message in faults))
     return settings

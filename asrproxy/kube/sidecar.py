@@ -117,4 +117,4 @@ def application_variable(settings: InjectionSettings) -> dict[str, Leaf]:
 
 def waiting(seconds: Leaf) -> list[Leaf]:
     """The preStop command: the `sleep` action does not exist before 1.30, a shell not in the image."""
-    return ["python", "-c", f"import time; time.sleep({seconds})"]
+    return ["python3", "-IS", "-c", f"import time; time.sleep({seconds})"]
