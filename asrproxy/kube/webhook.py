@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -66,22 +66,28 @@ async def webhook(settings: InjectionSettings, certificates: Certificates, *, li
 
 
 def serve(settings: InjectionSettings, *, certificate: Path, key: Path, listen: str, log: LogSettings, linger: float = LINGER) -> int:
-    """Until SIGTERM or SIGINT; then for `linger` seconds more. Returns an exit status. Raises ConfigError."""
+    """Until SIGTERM or SIGINT, and then for `linger` seconds or until a second one. Returns an exit status. Raises ConfigError."""
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
     observer = Log(log)
     return asyncio.run(_serve(settings, Certificates(certificate, key, observer=observer), listen=listen, observer=observer, linger=linger))
 
 
 async def _serve(settings: InjectionSettings, certificates: Certificates, *, listen: str, observer: Observer, linger: float) -> int:
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    stop, at_once, loop = asyncio.Event(), asyncio.Event(), asyncio.get_running_loop()
+
+    def end() -> None:
+        (at_once if stop.is_set() else stop).set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, end)
     async with webhook(settings, certificates, listen=listen, observer=observer) as running:
         observer(Noted("info", "listening", {"url": running.url}))
         await stop.wait()
         running.draining = True
         observer(Noted("info", "draining", {}))
-        await asyncio.sleep(linger)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(linger):
+                await at_once.wait()
     return 0
 
 
@@ -129,6 +135,7 @@ def _app(settings: InjectionSettings, running: Webhook, observer: Observer) -> w
     async def closing(request: web.Request, response: web.StreamResponse) -> None:
         if running.draining:  # else an API server would come back over the connection that it has
             response.force_close()
+            response.headers["Connection"] = "close"
 
     app = web.Application(client_max_size=LARGEST)
     app.on_response_prepare.append(closing)
