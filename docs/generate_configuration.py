@@ -1,4 +1,4 @@
-"""Writes the reference part of docs/configuration.md, and config/full.yaml, from the models: `python docs/generate_configuration.py`."""
+"""Writes the tables of docs/configuration.md and docs/injection.md, and config/full.yaml: `python docs/generate_configuration.py`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from asrproxy import units
 from asrproxy.config.models import Configuration, ProviderEntry, RouteSettings
 from asrproxy.discovery import GROUP, provider_type
 from asrproxy.errors import ConfigError
+from asrproxy.kube.settings import InjectionSettings
 from asrproxy.plugin import Wrapped
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = ROOT / "docs" / "configuration.md"
+INJECTION: Final = ROOT / "docs" / "injection.md"
 FULL: Final = ROOT / "config" / "full.yaml"
 BEGIN: Final = "<!-- what follows is made by docs/generate_configuration.py -->\n"
 
@@ -49,8 +51,18 @@ def main() -> int:
 
 def outputs() -> dict[Path, str]:
     """What each file should hold."""
-    prose = PAGE.read_text(encoding="utf-8").partition(BEGIN)[0]
-    return {PAGE: prose + BEGIN + "\n" + reference(), FULL: full()}
+    return {PAGE: prose(PAGE) + reference(), INJECTION: prose(INJECTION) + injection(), FULL: full()}
+
+
+def prose(page: Path) -> str:
+    """What is written by hand."""
+    return page.read_text(encoding="utf-8").partition(BEGIN)[0] + BEGIN + "\n"
+
+
+def injection() -> str:
+    """Tables of the injection's settings."""
+    models = [(name, model) for name, field in InjectionSettings.model_fields.items() if (model := model_of(field)) is not None]
+    return "\n".join([table(InjectionSettings), *(section(name, model) for name, model in models)])
 
 
 def reference() -> str:
@@ -172,10 +184,14 @@ def unit_of(metadata: list[Any]) -> str | None:
 def bounds(metadata: list[Any]) -> str:
     low = next((f"{each.ge:g}" for each in metadata if isinstance(each, Ge) and each.ge), None)
     above = next((f"{each.gt:g}" for each in metadata if isinstance(each, Gt)), None)
-    high = next((f"{each.le:g}" for each in metadata if isinstance(each, Le)), None)
+    high = next((plain(each.le) for each in metadata if isinstance(each, Le)), None)
     under = next((f"{each.lt:g}" for each in metadata if isinstance(each, Lt)), None)
     words = [f"above {above}" if above else f"from {low}" if low else "", f"to {high}" if high else f"below {under}" if under else ""]
     return " ".join(word for word in words if word)
+
+
+def plain(limit: Any) -> str:
+    return str(limit) if isinstance(limit, int) else f"{limit:g}"
 
 
 def default(field: FieldInfo) -> str:

@@ -97,7 +97,11 @@ class InjectionSettings(Section):
         ("istio-init", "istio-validation", "istio-proxy", "linkerd-init", "linkerd-network-validator", "linkerd-proxy"),
         description="Containers that set up the pod's network: the sidecar starts behind them, and they get no `ASR_URL`.",
     )
-    opt_in: bool = Field(False, description='Whether only pods that ask (`asrproxy.io/inject: "true"`) get a sidecar.')
+    opt_in: bool = Field(
+        False,
+        description="Of `asrproxy inject`: whether only pods that ask get a sidecar. The webhook goes by its address, the policy by the "
+        "namespace's label.",
+    )
     fail: Literal["closed", "open"] = Field(
         "closed",
         description="A pod that asks for a sidecar and cannot have one: `closed` refuses it, `open` lets it start without, with a warning.",

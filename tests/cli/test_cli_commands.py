@@ -19,7 +19,7 @@ FAKE = "server: {listen: '127.0.0.1:0', ops_listen: []}\nproviders: {tones: {typ
 def test_help_names_every_command_and_version_the_version(terminal: Terminal) -> None:
     shown = terminal.run("--help")
     assert shown.status == 0
-    for command in ("serve", "recognize", "check", "health", "providers", "schema", "emulate"):
+    for command in ("serve", "recognize", "check", "health", "providers", "schema", "emulate", "inject", "webhook", "admission-policy"):
         assert f"  {command} " in shown.out
     assert terminal.run("--version").out.startswith("asrproxy 0.")
 
