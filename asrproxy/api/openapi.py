@@ -163,6 +163,7 @@ def _error() -> dict[str, Any]:
                     "provider_status": {"type": ["integer", "string", "null"]},
                     "request_id": {"type": "string"},
                     "segments": {"type": "array", "items": {"$ref": "#/components/schemas/Segment"}},
+                    "retry_after": {"type": "number", "description": "Seconds, where known."},
                 },
             }
         },

@@ -80,6 +80,8 @@ def error_body(error: BaseException, request_id: str) -> dict[str, Any]:
         "request_id": request_id,
         "segments": [],
     }
+    if known and isinstance(cause, AsrError) and cause.retry_after is not None:
+        body["retry_after"] = round(cause.retry_after, 1)  # for those who see no header: an event of a stream, a message of a session
     if isinstance(error, RecordingFailed):
         body["segments"] = [segment_body(segment, request_id) for segment in error.segments]
         body["attempts"] = [attempt_body(record) for record in error.attempts]

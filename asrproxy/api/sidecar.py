@@ -20,6 +20,7 @@ from asrproxy.config.models import Configuration
 from asrproxy.discovery import provider_type
 from asrproxy.errors import ConfigError
 from asrproxy.events import Event, Observer
+from asrproxy.ops.latency import Latency
 from asrproxy.ops.loop_lag import watch_loop
 from asrproxy.ops.metrics import Metrics
 from asrproxy.place import Place
@@ -53,8 +54,8 @@ async def sidecar(
 
     place: it is one of several workers, listens on the sockets that are `given`, and answers its supervisor's questions.
     """
-    metrics = Metrics(routes=configuration.every_route(), providers=configuration.providers)
-    listeners: tuple[Observer, ...] = (metrics, *observers)
+    metrics, latency = Metrics(routes=configuration.every_route(), providers=configuration.providers), Latency()
+    listeners: tuple[Observer, ...] = (metrics, latency, *observers)
 
     def announce(event: Event) -> None:
         for each in listeners:
@@ -66,10 +67,10 @@ async def sidecar(
         stack.push_async_callback(_ended, asyncio.create_task(watch_loop(announce), name="loop-lag"))
         server = configuration.server
         if place is None:
-            urls = await _listening(stack, create_api(runtime, metrics), server.listen, "server.listen")
+            urls = await _listening(stack, create_api(runtime, metrics, latency), server.listen, "server.listen")
             ops_urls = await _listening(stack, create_ops(runtime, metrics), server.ops_listen, "server.ops_listen")
         else:
-            urls = await _handed(stack, create_api(runtime, metrics, together=place.together), given)
+            urls = await _handed(stack, create_api(runtime, metrics, latency, together=place.together), given)
             ops_urls = await _listening(stack, create_ops(runtime, metrics), (f"unix:{place.own}",), "worker")
         yield Sidecar(runtime, urls, ops_urls)
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import platform
 import time
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
 from asrproxy import __version__
 from asrproxy.api.render import dumped
 from asrproxy.api.request import RUNTIME
+from asrproxy.model import Capabilities
+from asrproxy.ops.latency import Latency
 from asrproxy.runtime import Opened, Runtime
+
+LATENCY: Final = web.AppKey("LATENCY", Latency)
 
 
 async def status(request: web.Request) -> web.Response:
-    """Build, uptime, routes, and each provider's circuit, token expiry, pool, limiter and calls in flight."""
-    return web.Response(body=dumped(status_body(request.app[RUNTIME])), content_type="application/json")
+    """Build, uptime, routes, and each provider's circuit, token expiry, pool, limiter, latency and calls in flight."""
+    body = status_body(request.app[RUNTIME])
+    for name, provider in body["providers"].items():
+        provider["latency"] = request.app[LATENCY].status(name)
+    return web.Response(body=dumped(body), content_type="application/json")
 
 
 def status_body(runtime: Runtime) -> dict[str, Any]:
@@ -32,6 +39,7 @@ def status_body(runtime: Runtime) -> dict[str, Any]:
         "worker": None if runtime.place is None else {"index": runtime.place.index, "of": runtime.place.of},
         "generation": generation.number,
         "in_flight": runtime.in_flight,
+        "takes": {"body": runtime.server.max_body, "audio": runtime.server.max_audio},
         "routes": {name: route.stack.status() for name, route in generation.recognizer.routes.items()},
         "providers": {name: _provider(opened) for name, opened in generation.opened.items()},
         "decoders": runtime.decoders.status(),
@@ -41,4 +49,21 @@ def status_body(runtime: Runtime) -> dict[str, Any]:
 
 def _provider(opened: Opened) -> dict[str, Any]:
     health = opened.stack.available()
-    return {"type": opened.entry.type, "ready": health.ready, "reason": health.reason, **opened.stack.status(), **opened.provider.status()}
+    return {
+        "type": opened.entry.type,
+        "ready": health.ready,
+        "reason": health.reason,
+        "can": _can(opened.stack.capabilities),
+        **opened.stack.status(),
+        **opened.provider.status(),
+    }
+
+
+def _can(capabilities: Capabilities) -> dict[str, Any]:
+    """longest: seconds of one utterance. languages: null: any."""
+    return {
+        "longest": capabilities.longest,
+        "languages": None if capabilities.languages is None else sorted(capabilities.languages),
+        "options": sorted(capabilities.options),
+        "streaming": capabilities.streaming,
+    }

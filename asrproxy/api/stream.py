@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from aiohttp import WSCloseCode, WSMsgType, web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from asrproxy.api.bearer import SUBPROTOCOL
 from asrproxy.api.intake import LARGEST, Encoding, Intake
 from asrproxy.api.problems import error_body
 from asrproxy.api.render import dumped
@@ -48,7 +49,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
     runtime = request.app[RUNTIME]
     account: Account = request[ACCOUNT]
     # No heartbeat of aiohttp's: while a slow recogniser keeps us from reading, it would take a patient client for a dead one.
-    socket = web.WebSocketResponse(max_msg_size=2 * LARGEST, compress=False, timeout=GOODBYE)
+    socket = web.WebSocketResponse(max_msg_size=2 * LARGEST, compress=False, timeout=GOODBYE, protocols=(SUBPROTOCOL,))
     if not socket.can_prepare(request):
         raise InvalidParameter("this address speaks WebSocket: send an upgrade")
     socket.headers["X-Request-Id"] = request[REQUEST_ID]
