@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from asrproxy.model import BYTES_PER_SAMPLE, AudioFormat, Utterance
@@ -20,11 +21,34 @@ _FMT: Final = struct.Struct("<HHIIHH")
 _HEADER: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
 
 
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Where the 16-bit samples of a file lie: from byte `first` on, `size` bytes of them; None: to the end."""
+
+    format: AudioFormat
+    first: int = 0
+    size: int | None = None
+
+
 def fitting(data: bytes | bytearray | memoryview, formats: Sequence[AudioFormat]) -> Utterance | None:
     """The samples of a WAV file that is mono 16-bit PCM in one of `formats` already, as a view into `data`; else None.
 
-    Only chunk headers are read, nothing is copied. A data size that is 0, unknown or beyond the end of the file (a recorder that could
-    not go back to fill it in, a cut download) means: to the end. None also for a file with no samples: the decoder says what is wrong.
+    Only chunk headers are read, nothing is copied. None also for a file with no samples: the decoder says what is wrong.
+    """
+    found = samples(data)
+    if found is None or found.format not in formats:
+        return None
+    rest = memoryview(data)[found.first :]
+    length = min(len(rest), len(rest) if found.size is None else found.size)
+    length -= length % BYTES_PER_SAMPLE
+    return Utterance(rest[:length], found.format) if length else None
+
+
+def samples(data: bytes | bytearray | memoryview) -> Samples | None:
+    """Where they lie in a WAV file of which `data` is at least the header; None: it is no WAV of 16-bit PCM, or they begin later.
+
+    A data size that is 0, unknown or beyond the end of the file (a recorder that could not go back to fill it in, a cut download) means:
+    to the end. The first is said here, the others a reader finds out.
     """
     view = memoryview(data)
     if len(view) < _FORM.size:
@@ -39,12 +63,10 @@ def fitting(data: bytes | bytearray | memoryview, formats: Sequence[AudioFormat]
         at += _CHUNK.size
         if name == b"fmt ":
             found = _plain(view[at : at + size])
-            if found is None or found not in formats:
-                return None
-        elif name == b"data":
             if found is None:
                 return None
-            return _utterance(view[at:], size, found)
+        elif name == b"data":
+            return None if found is None else Samples(found, at, size or None)
         at += size + (size & 1)  # chunks are padded to an even size
     return None
 
@@ -60,7 +82,7 @@ def header(format: AudioFormat, data_bytes: int) -> bytes:
 
 
 def _plain(fmt: memoryview) -> AudioFormat | None:
-    """The format that a `fmt ` chunk declares, if that is mono 16-bit PCM."""
+    """The format that a `fmt ` chunk declares, if that is 16-bit PCM."""
     if len(fmt) < _FMT.size:
         return None
     tag, channels, sample_rate, _, block, bits = _FMT.unpack_from(fmt)
@@ -69,12 +91,6 @@ def _plain(fmt: memoryview) -> AudioFormat | None:
         if len(fmt) < 40 or fmt[26:40] != _SUBFORMAT_TAIL or int.from_bytes(fmt[18:20], "little") not in (0, 8 * BYTES_PER_SAMPLE):
             return None
         tag = int.from_bytes(fmt[24:26], "little")
-    if (tag, channels, bits, block) != (_PCM, 1, 8 * BYTES_PER_SAMPLE, BYTES_PER_SAMPLE):
+    if (tag, bits, block) != (_PCM, 8 * BYTES_PER_SAMPLE, channels * BYTES_PER_SAMPLE) or not channels or not sample_rate:
         return None
-    return AudioFormat(sample_rate)
-
-
-def _utterance(rest: memoryview, size: int, format: AudioFormat) -> Utterance | None:
-    length = size if 0 < size <= len(rest) else len(rest)
-    length -= length % BYTES_PER_SAMPLE
-    return Utterance(rest[:length], format) if length else None
+    return AudioFormat(sample_rate, channels)

@@ -14,18 +14,19 @@ import socket
 import sys
 from collections.abc import Callable, Generator, Iterator
 from itertools import chain, groupby
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from asrproxy.audio import protocol
 from asrproxy.audio.arriving import Arriving, behind_tag
 from asrproxy.audio.confine import bound_memory, die_with_parent
 from asrproxy.audio.protocol import HEADER, Job, Kind
 from asrproxy.audio.sniff import LISTED
+from asrproxy.audio.wav import Samples, samples
 from asrproxy.errors import AsrError, AudioTooLong, InvalidAudio, UnsupportedMedia
-from asrproxy.model import BYTES_PER_SAMPLE
+from asrproxy.model import BYTES_PER_SAMPLE, AudioFormat
 
 if TYPE_CHECKING:
-    from av import AudioFrame
+    from av import AudioFifo, AudioFrame
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
@@ -33,7 +34,22 @@ Pcm = bytes | bytearray | memoryview
 Decoder = Callable[[Arriving, Job], Generator[Pcm, None, None]]
 """Gives a body's samples as mono s16le at the job's rate, in pieces of any size."""
 
+_Form = tuple[str, str, int]
+"""Of a frame: sample format and channel layout by FFmpeg's names, rate in Hz."""
+
 BLOCK_SECONDS: Final = 1
+
+_READ: Final = 2**16
+"""Bytes of the body that are read at once."""
+
+_WAV_HEAD: Final = 2**13
+
+_DISGUISED: Final = tuple(map(bytes.fromhex, ("7ffe8001", "fe7f0180", "1fffe800", "ff1f00e8", "72f81f4e")))
+"""How DTS (in 16 or 14 bits, either byte order; ETSI TS 102 114) and what passes through S/PDIF (IEC 61937) begin a frame: both hide in
+WAV files that call themselves PCM, and would be noise. FFmpeg looks closer."""
+
+_JOINED: Final = 2**14
+"""Samples; an MP3 frame has 1,152."""
 
 CODECS: Final = frozenset((
     "pcm_s16le", "pcm_u8", "pcm_s24le", "pcm_s32le", "pcm_s64le", "pcm_f32le", "pcm_f64le", "pcm_mulaw", "pcm_alaw",
@@ -131,7 +147,9 @@ class Pipe:
 
 
 def _answer(pipe: Pipe, job: Job, body: Arriving, decode: Decoder) -> None:
-    pieces = _bounded(_plain(body) if _is_plain(job) else decode(body, job), job)
+    uncoded = _uncoded(body, job)
+    asis = uncoded is not None and uncoded.format == AudioFormat(job.rate)
+    pieces = _bounded(_bytes(body, uncoded) if uncoded is not None and asis else decode(body, job), job)
     with contextlib.closing(pieces):
         if job.voiced:
             pipe.send(Kind.VALUE, protocol.VALUE.pack(_speech(pieces, job.rate)))
@@ -203,18 +221,33 @@ def _too_long(job: Job) -> AudioTooLong:
     return AudioTooLong(f"the recording is longer than {job.longest:g} s, the limit here (server.max_audio)")
 
 
-def _is_plain(job: Job) -> bool:
-    return (job.container, job.source_rate, job.channels) == ("pcm_s16le", job.rate, 1)
+def _uncoded(body: Arriving, job: Job) -> Samples | None:
+    """Where 16-bit samples lie in the body as they are, if they do: no demuxer or codec is needed to get at them."""
+    if job.headerless:
+        found = Samples(AudioFormat(job.source_rate, job.channels)) if job.container == "pcm_s16le" else None
+    elif job.container == "wav":
+        head = body.peek(0, _WAV_HEAD)
+        found = samples(head)
+        if found is not None and any(mark in head[found.first :] for mark in _DISGUISED):
+            return None
+    else:
+        return None
+    # Where each of more channels stands is FFmpeg's to know.
+    return found if found is not None and found.format.channels <= 2 else None
 
 
-def _plain(body: Arriving) -> Generator[Pcm, None, None]:
-    """A headerless body that already is what is wanted."""
-    odd = b""
-    while data := body.read(2**16):
-        data = odd + data
-        even = len(data) - len(data) % BYTES_PER_SAMPLE
-        odd = data[even:]
-        yield data[:even]
+def _bytes(body: Arriving, where: Samples) -> Generator[bytes, None, None]:
+    """The samples, in pieces of whole ones."""
+    body.seek(where.first)
+    left = where.size if where.size is not None else sys.maxsize
+    width = where.format.channels * BYTES_PER_SAMPLE
+    rest = b""
+    while left and (data := body.read(min(_READ, left))):
+        left -= len(data)
+        data = rest + data
+        whole = len(data) - len(data) % width
+        rest = data[whole:]
+        yield data[:whole]
 
 
 def _decoder(wanted: str) -> tuple[str, Decoder, int]:
@@ -238,6 +271,9 @@ def decode_av(body: Arriving, job: Job) -> Generator[Pcm, None, None]:
 
     container = job.container if job.headerless else behind_tag(body, job.container)
     try:
+        if (uncoded := _uncoded(body, job)) is not None:
+            yield from _resampled(body, uncoded, job)
+            return
         with _opened(body, job, container) as opened:
             claimed = float(opened.duration or 0) / av.time_base
             if not body.complete or claimed <= job.longest:
@@ -253,13 +289,28 @@ def decode_av(body: Arriving, job: Job) -> Generator[Pcm, None, None]:
         raise InvalidAudio(f"the body begins like {container.upper()} but cannot be decoded: {_reason(error)}") from error
 
 
+def _resampled(body: Arriving, where: Samples, job: Job) -> Iterator[Pcm]:
+    from av import AudioFrame
+
+    source = where.format
+    if body.complete and min(where.size or body.size, body.size - where.first) > job.longest * source.bytes_per_second:
+        raise _too_long(job)
+    layout = _layout(source.channels)
+    resampler = _Resampler(("s16", layout, source.sample_rate), job.rate)
+    for data in _bytes(body, where):
+        frame = AudioFrame("s16", layout, len(data) // (source.channels * BYTES_PER_SAMPLE))
+        frame.sample_rate = source.sample_rate
+        frame.planes[0].update(data)
+        yield from resampler.feed(frame)
+    yield from resampler.feed(None)
+
+
 def _opened(body: Arriving, job: Job, container: str) -> InputContainer:
     import av
 
-    options = {
-        "probesize": "32768",  # first packets tell enough; with the default of 5 MB, opening a 5 s WAV cost 20 ms
-        "max_size": "65536",  # of WAV and headerless packets: fewer steps
-    }
+    # First packets tell enough; with the default of 5 MB, opening a 5 s WAV cost 20 ms. What is probed in a WAV is whether DTS passes
+    # for PCM in it, which its first packet shows, at the price of every demuxer's look at so many bytes.
+    options = {"probesize": "8192" if container == "wav" else "32768"}
     if job.headerless:
         options |= {"sample_rate": str(job.source_rate), "ch_layout": _layout(job.channels)}
     # The container is the one that was sniffed, and nothing is opened beside it: no playlist, reference or address is followed.
@@ -270,7 +321,7 @@ def _opened(body: Arriving, job: Job, container: str) -> InputContainer:
         "r",
         format=_DEMUXERS.get(container, container),
         options=options,
-        buffer_size=2**16,
+        buffer_size=_READ,
         io_open=_refuse,
         **tolerant,
     )
@@ -278,22 +329,79 @@ def _opened(body: Arriving, job: Job, container: str) -> InputContainer:
 
 
 def _samples(opened: InputContainer, job: Job) -> Iterator[Pcm]:
-    """Down-mix and resampling are libswresample's (rematrix, then a windowed-sinc low-pass below the new Nyquist frequency)."""
-    import av
-
     stream = _track(opened)
     stream.codec_context.thread_count = 1
     # A stream may change its rate or channels on its way: each stretch has a resampler of its own.
-    for _, frames in groupby(_frames(opened, stream), key=_form):
-        resampler = av.AudioResampler("s16", "mono", job.rate, job.rate)
-        for frame in chain(frames, (None,)):
-            if frame is not None:
-                frame.pts = None  # samples are the clock: a gap in damaged timestamps must not become one in the audio
-            for done in resampler.resample(frame):
-                yield memoryview(done.planes[0])[: done.samples * BYTES_PER_SAMPLE]
+    for form, frames in groupby(_frames(opened, stream), key=_form):
+        resampler = _Resampler(form, job.rate)
+        for frame in chain(_joined(frames), (None,)):
+            yield from resampler.feed(frame)
 
 
-def _form(frame: AudioFrame) -> tuple[str, str, int]:
+class _Resampler:
+    """Frames of one form to mono s16le at `rate` Hz.
+
+    Down-mix and resampling are libswresample's (rematrix, then a windowed-sinc low-pass below the new Nyquist frequency). PyAV's own
+    AudioResampler does the same, but starts a thread for each core with it, which a short recording pays for.
+    """
+
+    def __init__(self, form: _Form, rate: int) -> None:
+        from av.filter import Graph
+
+        sample_format, layout, source_rate = form
+        graph = Graph()
+        if hasattr(graph, "threads"):  # PyAV 15 and later
+            graph.threads = 1
+        self._source = graph.add(
+            "abuffer", sample_rate=str(source_rate), sample_fmt=sample_format, channel_layout=layout, time_base=f"1/{source_rate}"
+        )
+        converter = graph.add("aformat", sample_rates=str(rate), sample_fmts="s16", channel_layouts="mono")
+        self._sink = graph.add("abuffersink")
+        graph.link_nodes(self._source, converter, self._sink).configure()
+        self._graph = graph
+
+    def feed(self, frame: AudioFrame | None) -> Iterator[Pcm]:
+        """None: there are no more, what the filter still holds is given out."""
+        import av
+
+        self._source.push(frame)
+        while True:
+            try:
+                done = cast("AudioFrame", self._sink.pull())
+            except (av.BlockingIOError, av.EOFError):
+                return
+            yield memoryview(done.planes[0])[: done.samples * BYTES_PER_SAMPLE]
+
+
+def _joined(frames: Iterator[AudioFrame]) -> Iterator[AudioFrame]:
+    """The same samples in frames of at least `_JOINED`: a step of the resampler costs about as much as what it does with 1,000 samples."""
+    import av
+
+    queue = av.AudioFifo()
+    waiting = 0
+    for frame in frames:
+        frame.pts = None  # samples are the clock: a gap in damaged timestamps must not become one in the audio
+        if not waiting and frame.samples >= _JOINED:
+            yield frame
+            continue
+        queue.write(frame)
+        waiting += frame.samples
+        if waiting >= _JOINED:
+            yield _taken(queue)
+            waiting = 0
+    if waiting:
+        yield _taken(queue)
+
+
+def _taken(queue: AudioFifo) -> AudioFrame:
+    """All that is in the queue."""
+    frame = queue.read()
+    assert frame is not None  # noqa: S101 - something was written into it
+    frame.pts = None
+    return frame
+
+
+def _form(frame: AudioFrame) -> _Form:
     return frame.format.name, frame.layout.name, frame.sample_rate
 
 
