@@ -155,7 +155,9 @@ class Recognizer:
 
     def _fitting(self, body: Spool, order: Order, formats: tuple[AudioFormat, ...], longest: float) -> Utterance | None:
         """The recording as it is, where it needs no decoder: a short one, all there, already in a form that the provider takes."""
-        if not body.complete or (data := body.data()) is None:
+        if not body.complete or (order.raw is None and not wav.may_fit(body.head(wav.HEAD), formats)):
+            return None
+        if (data := body.data()) is None:
             return None
         if order.raw is None:
             utterance = wav.fitting(data, formats)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from asrproxy.api.footprint import freeze, return_large_blocks
 from asrproxy.api.sidecar import Handed, sidecar
 from asrproxy.config.load import sources
 from asrproxy.config.models import Configuration
@@ -49,6 +50,7 @@ def serve(configuration: Configuration, source: Path | None, load: Load | None =
 
 async def _serve(configuration: Configuration, source: Path | None, load: Load | None, given: Given | None) -> int:
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
+    return_large_blocks()
     log = Log(configuration.log)
     seen = {} if source is None else _identities(source)  # before anything opens: what changes meanwhile is a change
     loop = asyncio.get_running_loop()
@@ -62,6 +64,7 @@ async def _serve(configuration: Configuration, source: Path | None, load: Load |
         return await supervise(configuration, source, stop, reload, log)
     place, sockets = (None, ()) if given is None else (given.place, given.sockets)
     async with sidecar(configuration, [log], place, sockets) as running:
+        freeze()
         if given is None:
             details: dict[str, object] = {"api": list(running.urls), "ops": list(running.ops_urls), "config": str(source or "built-in")}
             log(Noted("info", "listening", details))

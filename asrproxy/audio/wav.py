@@ -15,6 +15,9 @@ _EXTENSIBLE: Final = 0xFFFE
 _SUBFORMAT_TAIL: Final = bytes.fromhex("000000001000800000aa00389b71")
 _SIZE_MAX: Final = 0xFFFFFFFF
 
+HEAD: Final = 4096
+"""Bytes that hold the chunks before the samples, but for a WAV with a picture in it."""
+
 _FORM: Final = struct.Struct("<4sI4s")
 _CHUNK: Final = struct.Struct("<4sI")
 _FMT: Final = struct.Struct("<HHIIHH")
@@ -28,6 +31,12 @@ class Samples:
     format: AudioFormat
     first: int = 0
     size: int | None = None
+
+
+def may_fit(head: bytes, formats: Sequence[AudioFormat]) -> bool:
+    """Whether a body that begins like this may be `fitting`: known without gathering a megabyte in one piece."""
+    found = samples(head)
+    return head[:4] == b"RIFF" if found is None else found.format in formats
 
 
 def fitting(data: bytes | bytearray | memoryview, formats: Sequence[AudioFormat]) -> Utterance | None:

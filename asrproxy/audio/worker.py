@@ -16,12 +16,12 @@ from collections.abc import Callable, Generator, Iterator
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
-from asrproxy.audio import protocol
+from asrproxy.audio import protocol, wav
 from asrproxy.audio.arriving import Arriving, behind_tag
 from asrproxy.audio.confine import bound_memory, die_with_parent
 from asrproxy.audio.protocol import HEADER, Job, Kind
 from asrproxy.audio.sniff import LISTED
-from asrproxy.audio.wav import Samples, samples
+from asrproxy.audio.wav import Samples
 from asrproxy.errors import AsrError, AudioTooLong, InvalidAudio, UnsupportedMedia
 from asrproxy.model import BYTES_PER_SAMPLE, AudioFormat
 
@@ -42,7 +42,7 @@ BLOCK_SECONDS: Final = 1
 _READ: Final = 2**16
 """Bytes of the body that are read at once."""
 
-_WAV_HEAD: Final = 2**13
+_WAV_HEAD: Final = 2 * wav.HEAD
 
 _DISGUISED: Final = tuple(map(bytes.fromhex, ("7ffe8001", "fe7f0180", "1fffe800", "ff1f00e8", "72f81f4e")))
 """How DTS (in 16 or 14 bits, either byte order; ETSI TS 102 114) and what passes through S/PDIF (IEC 61937) begin a frame: both hide in
@@ -227,7 +227,7 @@ def _uncoded(body: Arriving, job: Job) -> Samples | None:
         found = Samples(AudioFormat(job.source_rate, job.channels)) if job.container == "pcm_s16le" else None
     elif job.container == "wav":
         head = body.peek(0, _WAV_HEAD)
-        found = samples(head)
+        found = wav.samples(head)
         if found is not None and any(mark in head[found.first :] for mark in _DISGUISED):
             return None
     else:
