@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Final
 
 from asrproxy.audio.decode import Block
 from asrproxy.audio.segment import Piece, Segmenter
@@ -18,6 +20,9 @@ from asrproxy.plugin import Call, Context, Trail
 from asrproxy.remember import SegmentMemory
 from asrproxy.stages import Stages
 from asrproxy.text import coverage, join, seam
+from asrproxy.text.gap import filled
+from asrproxy.text.seam import Reading
+from asrproxy.text.tokens import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,9 @@ class Progress:
     seconds_done: float
     seconds_total: float
 
+
+_ASKED: Final = 3
+"""Stretches without words of one piece that are asked for again: where music plays all the time there would be no end of them."""
 
 Listener = Callable[[Segment | Progress], Awaitable[None]]
 
@@ -189,21 +197,44 @@ class LongRecording:
         )
 
     async def _recognition(self, piece: Piece, utterance: Utterance, context: Context, attempts: list[AttemptRecord]) -> Recognition:
-        """One call; where clear speech came back as no or far too few words, once more in two pieces, and the fuller reading is taken."""
+        """One call, and where clear speech came back as no or far too few words, one more for that."""
         first = await self._called(utterance, context, attempts)
-        voiced = voiced_seconds(piece.levels)
-        if not self._settings.recheck or not coverage.far_too_few(first.text, voiced):
+        if not self._settings.recheck:
             return first
-        second = await self._halves(piece, context, attempts)
-        best = second if second is not None and len(second.text) > len(first.text) else first
-        return replace(best, suspect=coverage.far_too_few(best.text, voiced))
+        voiced = voiced_seconds(piece.levels)
+        if coverage.far_too_few(first.text, voiced):
+            second = await self._halves(piece, context, attempts)
+            best = second if second is not None and len(second.text) > len(first.text) else first
+            return replace(best, suspect=coverage.far_too_few(best.text, voiced))
+        return await self._filled(piece, first, attempts)
+
+    async def _filled(self, piece: Piece, reading: Recognition, attempts: list[AttemptRecord]) -> Recognition:
+        """The reading with what is said in stretches for which it has no words: each is asked for by itself."""
+        if not reading.words:
+            return reading
+        voiced = partial(_voiced, piece.levels)
+        bare = coverage.bare_stretches(reading.words, voiced, start=0.0, end=piece.end - piece.start)
+        worst = sorted(bare, key=lambda each: voiced(*each), reverse=True)[:_ASKED]
+        told, suspect = Reading(reading.text, reading.words), reading.suspect or len(bare) > len(worst)
+        for start, end in worst:
+            try:
+                missing = await self._called(self._stretch(piece, start, end), self._context(piece.index), attempts)
+            except AsrError:
+                suspect = True  # the first reading stands
+                continue
+            suspect = suspect or not missing.text
+            told = filled(told, Reading(missing.text, _shifted(missing.words, start)), at=(start + end) / 2, language=reading.language)
+        return replace(reading, text=told.text, words=told.words, suspect=suspect)
+
+    def _stretch(self, piece: Piece, start: float, end: float) -> Utterance:
+        """From `start` to `end`, seconds of the piece."""
+        first, last = (round(moment * self._format.sample_rate) * BYTES_PER_SAMPLE for moment in (start, end))
+        return Utterance(memoryview(piece.pcm)[first:last], self._format, piece.start + start)
 
     async def _halves(self, piece: Piece, context: Context, attempts: list[AttemptRecord]) -> Recognition | None:
         """The piece cut at its quietest place near the middle. None: that failed, and the first reading stands."""
         middle = _quietest(piece.levels) / FRAMES_PER_SECOND
-        at = round(middle * self._format.sample_rate) * BYTES_PER_SAMPLE
-        pcm = memoryview(piece.pcm)
-        halves = (Utterance(pcm[:at], self._format, piece.start), Utterance(pcm[at:], self._format, piece.start + middle))
+        halves = (self._stretch(piece, 0.0, middle), self._stretch(piece, middle, piece.end - piece.start))
         readings = []
         for half in halves:
             try:
@@ -278,21 +309,36 @@ def count_calls(stages: Stages, trail: Trail) -> None:
         stages.add("pause", trail.paused)
 
 
+def _voiced(levels: bytes, start: float, end: float) -> float:
+    return voiced_seconds(levels[round(start * FRAMES_PER_SECOND) : round(end * FRAMES_PER_SECOND)])
+
+
 def _merge(left: _Slot, right: _Slot) -> None:
     """The two readings of the stretch that both heard become one, or both stay and are flagged."""
     if left.segment is None or right.segment is None or left.failed or right.failed:
         return
     merged = seam.merge(
-        seam.Reading(left.segment.text, left.segment.words),
-        seam.Reading(right.segment.text, right.segment.words),
+        Reading(left.segment.text, left.segment.words),
+        Reading(right.segment.text, right.segment.words),
         start=right.piece.start,
         end=left.piece.end,
+        fastest=_fastest(left, right),
     )
     left.segment = _with(left.segment, merged.left, merged.suspect)
     right.segment = _with(right.segment, merged.right, merged.suspect)
     if not merged.suspect:  # else both hold words of the stretch that they share
         moment = _between(merged, (right.piece.start + left.piece.end) / 2)
         left.segment, right.segment = replace(left.segment, end=moment), replace(right.segment, start=moment)
+
+
+def _fastest(*slots: _Slot) -> float:
+    """Tokens a second in the stretch that two pieces share: at most twice what either has on average where somebody speaks."""
+    paces = [
+        sum(counted(slot.segment.text)) / voiced
+        for slot in slots
+        if slot.segment is not None and (voiced := voiced_seconds(slot.piece.levels)) >= coverage.LEAST_SECONDS
+    ]
+    return min(seam.FASTEST, 2 * max(paces, default=seam.FASTEST))
 
 
 def _between(merged: seam.Seam, middle: float) -> float:

@@ -31,8 +31,18 @@ class SegmentMemory:
     def __init__(self, settings: MemorySettings, *, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._clock = clock
-        self._kept: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[float, bytes]] = OrderedDict()  # when it was kept, and what
         self._written = 0
+
+    def under(self, settings: MemorySettings) -> SegmentMemory:
+        """What is remembered, under other settings from now on; switched off, it is forgotten."""
+        if settings == self._settings:
+            return self
+        other = SegmentMemory(settings, clock=self._clock)
+        if settings.enabled:
+            other._kept.update(self._kept)
+            other._forget()
+        return other
 
     async def key(self, utterance: Utterance, options: Options, route: str) -> str | None:
         """What it is kept under: a hash of samples, rate, options and route. None: nothing is remembered."""
@@ -45,7 +55,7 @@ class SegmentMemory:
         """The recognition kept under `key`, None where there is none or it is too old."""
         now = self._clock()
         if (found := self._kept.get(key)) is not None:
-            if found[0] > now:
+            if found[0] + self._settings.ttl > now:
                 self._kept.move_to_end(key)
                 return _unpacked(found[1])
             del self._kept[key]
@@ -56,15 +66,19 @@ class SegmentMemory:
     async def keep(self, key: str, recognition: Recognition) -> None:
         """Remembers it; the one not asked for the longest goes when there are too many."""
         packed = _packed(recognition)
-        self._kept[key] = (self._clock() + self._settings.ttl, packed)
+        self._kept[key] = (self._clock(), packed)
         self._kept.move_to_end(key)
-        while len(self._kept) > self._settings.entries:
-            self._kept.popitem(last=False)
+        self._forget()
         if (folder := self._settings.folder) is not None:
             await asyncio.to_thread(_write, self._file(key), packed, self._clock())
             self._written += 1
             if self._written % _SWEEP == 1:
                 await asyncio.to_thread(_sweep, folder, self._clock() - self._settings.ttl, self._settings.entries)
+
+    def _forget(self) -> None:
+        """The one not asked for the longest goes when there are too many."""
+        while len(self._kept) > self._settings.entries:
+            self._kept.popitem(last=False)
 
     def _file(self, key: str) -> Path:
         assert self._settings.folder is not None  # noqa: S101 - asked only where one is named

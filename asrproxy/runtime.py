@@ -261,7 +261,8 @@ class Runtime:
                 await each.release()
             raise
         routes = {name: self._route(name, settings, opened) for name, settings in configuration.every_route().items()}
-        memory = self._current.recognizer.memory if running else SegmentMemory(configuration.policy.long_audio.remember)
+        remember = configuration.policy.long_audio.remember
+        memory = self._current.recognizer.memory.under(remember) if running else SegmentMemory(remember)
         recognizer = Recognizer(routes=routes, decoders=self.decoders, max_audio=configuration.server.max_audio, memory=memory)
         return Generation(number, configuration, opened, recognizer)
 

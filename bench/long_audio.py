@@ -1,10 +1,11 @@
 """Measures long recordings: what is lost or doubled, how many calls they cost, and what an hour takes of memory, processor and time.
 
-    python -m bench.long_audio [--recordings 200] [--longest 30] [--only exact cost killed hour four]
+    python -m bench.long_audio [--recordings 200] [--longest 30] [--jobs 2] [--only exact periodic cost killed hour four]
 
 Recordings are tone speech (asrproxy.testing), so text and times are known to the symbol. `exact` asks a sidecar with the provider `fake`;
-`hour` and `four` (hours) ask one with `aliyun` against an emulator in its own process that says a fixed text after 0.8 s. Memory is the sum
-of the RSS of the sidecar and its decoder over what the sidecar had before its first request; pages that the two share count twice.
+`periodic` has it recordings with neither pauses nor word times in which a few symbols are said over and over, the worst there is for a
+seam; `hour` and `four` (hours) ask one with `aliyun` against an emulator in its own process that says a fixed text after 0.8 s. Memory is
+the sum of the RSS of the sidecar and its decoder over what the sidecar had before its first request; pages that the two share count twice.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ import http.client
 import io
 import json
 import math
+import os
 import random
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,9 +44,9 @@ LATENCY = 0.8
 CONCURRENCY = 8
 SEGMENT = 59
 MIB = 1 << 20
-PARTS = ("exact", "cost", "killed", "hour", "four")
+PARTS = ("exact", "periodic", "cost", "killed", "hour", "four")
 
-# name: container, codec, rates, layouts, options of the container
+# name: container, codec, rates, layouts
 FORMS: dict[str, tuple[str, str, Sequence[int], Sequence[str]]] = {
     "wav": ("wav", "pcm_s16le", (8_000, 16_000, 22_050, 44_100), ("mono", "stereo")),
     "mulaw": ("wav", "pcm_mulaw", (8_000,), ("mono",)),
@@ -52,6 +56,12 @@ FORMS: dict[str, tuple[str, str, Sequence[int], Sequence[str]]] = {
     "opus": ("ogg", "libopus", (16_000, 48_000), ("mono",)),
     "webm": ("webm", "libopus", (48_000,), ("mono",)),
 }
+HASTY: dict[str, dict[str, str]] = {
+    "libmp3lame": {"compression_level": "9"},
+    "aac": {"aac_coder": "fast"},
+    "libopus": {"compression_level": "0"},
+}
+"""Encoders' options for many recordings: a worse encoder is a harder test, and a quicker one."""
 UNFRAMED = {"write_xing": "0", "id3v2_version": "0"}
 """MP3 of frames alone, so that recordings can be put one after the other."""
 
@@ -72,10 +82,14 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     arguments.add_argument("--recordings", type=int, default=20)
     arguments.add_argument("--longest", type=float, default=30, help="minutes of a random recording at most")
+    arguments.add_argument("--first", type=int, default=0, help="seed of the first random recording")
+    arguments.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that make recordings")
     arguments.add_argument("--only", nargs="*", choices=PARTS, default=PARTS[:-1])
     asked = arguments.parse_args()
     if "exact" in asked.only:
-        exact(asked.recordings, asked.longest)
+        exact(range(asked.first, asked.first + asked.recordings), asked.longest, asked.jobs)
+    if "periodic" in asked.only:
+        periodic(asked.recordings)
     if "cost" in asked.only:
         cost(10)
     if "killed" in asked.only:
@@ -103,19 +117,28 @@ class Tally:
     worst: float = 0.0
 
 
-def exact(recordings: int, longest: float) -> None:
+@dataclass(frozen=True)
+class Made:
+    """A random recording in a file, and what is to be asked of it."""
+
+    name: str
+    file: Path
+    score: Score
+    words: bool
+
+
+def exact(seeds: Sequence[int], longest: float, jobs: int) -> None:
     """Random recordings, half of them with words: symbols lost and doubled, and how far off the times are."""
     tallies = {"words": Tally(), "text only": Tally()}
-    with fake() as running:
-        for seed in range(recordings):
-            chance = random.Random(seed)
-            score = random_score(chance, chance.uniform(1, longest) * 60)
-            form = chance.choice(sorted(FORMS))
-            container, codec, rates, layouts = FORMS[form]
-            rate, layout = chance.choice(rates), chance.choice(layouts)
-            words = seed % 2 == 0
-            answer = ask(running, encoded(score, container, codec, rate, layout), words=words)
-            check(tallies["words" if words else "text only"], score, answer, f"{seed}: {form} {rate} {layout}", words)
+    began = time.monotonic()
+    with TemporaryDirectory() as folder, fake() as running:
+        for number, each in enumerate(made_ahead(seeds, longest, Path(folder), jobs), 1):
+            answer = ask(running, each.file, words=each.words)
+            each.file.unlink()
+            check(tallies["words" if each.words else "text only"], each.score, answer, each.name, each.words)
+            if number % 10 == 0:
+                spoilt = sum(tally.lost + tally.doubled for tally in tallies.values())
+                print(f"{number} of {len(seeds)} after {time.monotonic() - began:.0f} s, symbols lost or too many: {spoilt}", flush=True)
     table(
         "Random recordings, each symbol once and in order",
         ("answers", "recordings", "hours", "symbols", "calls", "lost", "too many", "seams in doubt", "worst time off"),
@@ -129,6 +152,47 @@ def exact(recordings: int, longest: float) -> None:
     )  # fmt: skip
     for each in (*tallies["words"].spoilt, *tallies["text only"].spoilt):
         print(each)
+
+
+def made_ahead(seeds: Sequence[int], longest: float, folder: Path, jobs: int) -> Iterator[Made]:
+    """Recordings in order, made by other processes while the one before is being recognised; one more than they are waits in the folder."""
+    with ProcessPoolExecutor(jobs) as pool:
+        ahead: deque[Future[Made]] = deque()
+        for seed in seeds:
+            ahead.append(pool.submit(made, seed, longest, folder))
+            if len(ahead) > jobs:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def made(seed: int, longest: float, folder: Path) -> Made:
+    chance = random.Random(seed)
+    score = random_score(chance, chance.uniform(1, longest) * 60)
+    form = chance.choice(sorted(FORMS))
+    container, codec, rates, layouts = FORMS[form]
+    rate, layout = chance.choice(rates), chance.choice(layouts)
+    file = folder / str(seed)
+    file.write_bytes(encoded(score, container, codec, rate, layout, hasty=True))
+    return Made(f"{seed}: {form} {rate} {layout}", file, score, words=seed % 2 == 0)
+
+
+def periodic(recordings: int) -> None:
+    """2 to 40 symbols over and over for two to six minutes, without a pause and by text alone: what is lost, what is kept twice."""
+    rows = []
+    with fake() as running:
+        for least, most in ((2, 8), (9, 16), (17, 40)):
+            tally, seams = Tally(), 0
+            for seed in range(recordings):
+                chance = random.Random(5000 + 100 * most + seed)
+                said = "".join(chance.sample(tones.CHARACTERS, k=chance.randint(least, most)))
+                score = tones.compose([said * round(chance.uniform(120, 360) / (len(said) * (tones.SYMBOL + tones.GAP)))])
+                answer = ask(running, tones.to_wav(score.render(8_000), 8_000), words=False)
+                check(tally, score, answer, str(seed), False)
+                seams += len(answer["segments"]) - 1
+            rows.append((f"{least} to {most}", str(tally.symbols), str(seams), str(tally.flagged), str(tally.lost), str(tally.doubled)))
+    head = ("symbols until they repeat", "symbols", "forced cuts", "segments in doubt", "lost", "too many")
+    table(f"{recordings} recordings each of the same said over and over, no pause, no word times", head, rows)
 
 
 def random_score(chance: random.Random, seconds: float) -> Score:
@@ -338,10 +402,12 @@ def ask(running: Running, body: bytes | Path, *, words: bool) -> Any:
     return json.loads(said)
 
 
-def encoded(score: Score, container: str, codec: str, rate: int, layout: str, options: dict[str, str] | None = None) -> bytes:
+def encoded(
+    score: Score, container: str, codec: str, rate: int, layout: str, options: dict[str, str] | None = None, *, hasty: bool = False
+) -> bytes:
     out = io.BytesIO()
     with av.open(out, "w", format=container, options=options or {}) as file:
-        stream: Any = file.add_stream(codec, rate=rate, layout=layout)
+        stream: Any = file.add_stream(codec, rate=rate, layout=layout, options=HASTY.get(codec, {}) if hasty else {})
         if codec == "libmp3lame":
             stream.bit_rate = 96_000  # four hours within server.max_body
         channels = len(av.AudioLayout(layout).channels)

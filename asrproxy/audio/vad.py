@@ -31,8 +31,8 @@ class VoiceDetector:
     """
 
     def __init__(self, sample_rate: int) -> None:
-        # The extension module itself: the Python one beside it, two lines round each of these, loads importlib.metadata to tell its version,
-        # which is 2 MB and 20 ms of a decoder process.
+        # The extension module itself: the Python one beside it, two lines round each of these, loads importlib.metadata to tell its
+        # version, which is 2 MB and 20 ms of a decoder process.
         import _webrtcvad
 
         if sample_rate < _RATES[0] or sample_rate % FRAMES_PER_SECOND:

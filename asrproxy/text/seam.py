@@ -16,9 +16,9 @@ _MATCH: Final = 1.0
 _DIFFERENT: Final = -0.8  # also a token that only one reading has
 _EDGE: Final = -0.3  # a token at the cut edge of a reading, half heard: it may be anything
 _CERTAIN: Final = 1.4  # two tokens that agree with nothing between them, and half a sound heard as something else at each edge
-_RIVAL: Final = 0.5  # of the best score: another way to lay the readings over each other that has as much makes the seam doubtful
+_RIVAL: Final = 0.5
 _APART: Final = 0.2  # seconds by which the two readings may time the same word differently
-_FASTEST: Final = 14.0  # tokens a second that nobody exceeds: how far the shared stretch may reach into a text without times
+FASTEST: Final = 14.0  # tokens a second that nobody exceeds: how far a shared stretch may reach into a text without times
 _STOPS: Final = ".。"
 _AFTER: Final = "".join(CLOSING) + "”’」』）》)]"  # written close to the word before
 
@@ -40,19 +40,20 @@ class Seam:
     suspect: bool
 
 
-def merge(left: Reading, right: Reading, *, start: float, end: float) -> Seam:
+def merge(left: Reading, right: Reading, *, start: float, end: float, fastest: float = FASTEST) -> Seam:
     """Puts the seam where both readings agree, far from either's cut edge.
 
     start, end: the shared stretch in seconds of the recording; `start` is where the right reading's audio begins, `end` where the left's
     ends. A sound cut in half at an edge is whole in the other reading: left of the seam the left one counts, right of it the right one.
+    fastest: tokens a second that are not exceeded there; only texts without times need it. The lower, the fewer seams are in doubt.
     """
     ours, theirs = tokens(left.text, left.words), tokens(right.text, right.words)
     if not ours or not theirs:
         return Seam(left, right, False)
     if end <= start:
         return _apart(left, right, ours, theirs, suspect=False)
-    tail = _first_within(ours, start, end)
-    head = _last_within(theirs, start, end)
+    tail = _first_within(ours, start, end, fastest)
+    head = _last_within(theirs, start, end, fastest)
     if tail == len(ours) or head == 0:
         return _apart(left, right, ours, theirs, suspect=False)
     pairs, certain = _aligned(ours[tail:], theirs[:head])
@@ -84,17 +85,17 @@ def _best(pairs: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
     return None if before or after else pairs[index]
 
 
-def _first_within(own: Sequence[Token], start: float, end: float) -> int:
+def _first_within(own: Sequence[Token], start: float, end: float, fastest: float) -> int:
     """The first token of the left reading that may lie in the shared stretch."""
     if own[0].start is None:
-        return max(0, len(own) - round((end - start) * _FASTEST) - 2)
+        return max(0, len(own) - round((end - start) * fastest) - 2)
     return next((index for index, each in enumerate(own) if each.end is not None and each.end > start - _APART), len(own))
 
 
-def _last_within(own: Sequence[Token], start: float, end: float) -> int:
+def _last_within(own: Sequence[Token], start: float, end: float, fastest: float) -> int:
     """One after the last token of the right reading that may lie in the shared stretch."""
     if own[0].start is None:
-        return min(len(own), round((end - start) * _FASTEST) + 2)
+        return min(len(own), round((end - start) * fastest) + 2)
     return next((index for index, each in enumerate(own) if each.start is not None and each.start >= end + _APART), len(own))
 
 
@@ -135,9 +136,14 @@ def _aligned(tail: Sequence[Token], head: Sequence[Token]) -> tuple[list[tuple[i
     pairs = [(mine, its) for mine, its in reversed(path) if _agree(tail[mine], head[its])]
     if _timed(tail, head):  # a single word that agrees at the same moment is proof enough, and there is no other way
         return pairs, total > 0
-    least = max(_CERTAIN - 1e-9, _RIVAL * total)
-    rivals = any(value >= least and origin[mine, its] != path[-1] for value, mine, its in ends)
-    return pairs, total >= _CERTAIN - 1e-9 and not rivals
+    # Where something is said over and over, the readings fit over each other in several ways, and the longest is not the likeliest: a way
+    # from edge to edge counts whatever its length, another one if it has half as much for it.
+    for value, row, column in ends:
+        began = origin[row, column]
+        whole = began[1] <= 1 and row >= len(tail) - 2
+        if began != path[-1] and value >= max(_CERTAIN - 1e-9, 0.0 if whole else _RIVAL * total):
+            return pairs, False
+    return pairs, total >= _CERTAIN - 1e-9
 
 
 def _edge(left_out: int) -> float:

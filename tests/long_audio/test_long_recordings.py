@@ -21,7 +21,7 @@ from aiohttp import ClientSession
 
 from asrproxy.api.sidecar import Sidecar, sidecar
 from asrproxy.config.load import loads
-from asrproxy.config.models import MemorySettings
+from asrproxy.config.models import Configuration, MemorySettings
 from asrproxy.discovery import provider_type
 from asrproxy.events import AttemptEnded, Event
 from asrproxy.model import Recognition, Word
@@ -64,18 +64,21 @@ class Proxy:
 Start = Callable[..., AbstractAsyncContextManager[Proxy]]
 
 
+def configured(*, longest: float = 60, policy: dict[str, Any] | None = None, **fake: Any) -> Configuration:
+    written = {
+        "server": {"listen": ["127.0.0.1:0"], "ops_listen": ["127.0.0.1:0"]},
+        "providers": {"tones": {"type": "fake", "capabilities": {"longest": longest}, **fake}},
+        "policy": policy or {},
+    }
+    return loads(json.dumps(written), "test.yaml", environ={}, provider_settings=lambda name: provider_type(name).Settings)
+
+
 @pytest.fixture
 def proxy() -> Start:
     @asynccontextmanager
-    async def starting(*, longest: float = 60, policy: dict[str, Any] | None = None, **fake: Any) -> AsyncIterator[Proxy]:
-        written = {
-            "server": {"listen": ["127.0.0.1:0"], "ops_listen": ["127.0.0.1:0"]},
-            "providers": {"tones": {"type": "fake", "capabilities": {"longest": longest}, **fake}},
-            "policy": policy or {},
-        }
-        configuration = loads(json.dumps(written), "test.yaml", environ={}, provider_settings=lambda name: provider_type(name).Settings)
+    async def starting(**settings: Any) -> AsyncIterator[Proxy]:
         events: list[Event] = []
-        async with sidecar(configuration, [events.append]) as running, ClientSession() as session:
+        async with sidecar(configured(**settings), [events.append]) as running, ClientSession() as session:
             yield Proxy(running, session, events)
 
     return starting
@@ -246,6 +249,21 @@ async def test_nothing_is_remembered_where_that_is_off(proxy: Start) -> None:
         assert running.calls == 10
 
 
+async def test_a_reload_changes_how_much_is_remembered_and_keeps_what_is(proxy: Start) -> None:
+    async def cached_after(running: Proxy, **remember: Any) -> list[bool]:
+        await running.sidecar.runtime.reload(configured(longest=12, policy={"long_audio": {"remember": remember}}))
+        answer = await running.ask(wav(SHORT_TALK))
+        assert answer["text"] == SHORT_TALK.text
+        return [segment.get("cached", False) for segment in answer["segments"]]
+
+    async with proxy(longest=12) as running:
+        await running.ask(wav(SHORT_TALK))
+        assert await cached_after(running, ttl="2h") == [True] * 5
+        assert sum(await cached_after(running, entries=2)) <= 2
+        assert await cached_after(running, enabled=False) == [False] * 5
+        assert await cached_after(running, enabled=True) == [False] * 5
+
+
 async def test_a_folder_remembers_across_restarts_and_a_broken_file_is_asked_for_again(proxy: Start, tmp_path: Path) -> None:
     policy = {"long_audio": {"remember": {"folder": str(tmp_path / "kept")}}}
     async with proxy(longest=12, policy=policy) as running:
@@ -303,6 +321,34 @@ async def test_speech_without_words_is_asked_for_once_more_then_flagged(
     assert segment.get("suspect", False) is suspect
     assert answer["text"] == (text or "".join(each["text"] for each in answer["segments"] if each["index"] != 1))
     assert calls == 5 + 2
+
+
+@pytest.mark.parametrize(("again", "suspect"), [({}, False), ({"text": ""}, True), ({"error": "rejected"}, True)])
+async def test_a_stretch_of_speech_without_words_is_asked_for_by_itself_then_flagged(proxy: Start, again: Any, suspect: bool) -> None:
+    async with proxy(longest=12, policy=ONE_BY_ONE, script=[{}, {"truncate": 0.5}, again]) as running:
+        answer = await running.ask(wav(SHORT_TALK), words="true")
+        calls = running.calls
+        sent = [event.audio_seconds for event in running.events if isinstance(event, AttemptEnded)]
+    segment = answer["segments"][1]
+    assert calls == 5 + 1
+    assert segment["attempts"] == 2
+    assert segment.get("suspect", False) is suspect
+    assert 3 < sent[2] < sent[1] - 3  # only what was missing
+    if not suspect:
+        assert answer["text"] == SHORT_TALK.text
+        words_are_those_of(SHORT_TALK, answer["segments"])
+    else:
+        assert segment["text"]
+        assert len(answer["text"]) < len(SHORT_TALK.text)
+
+
+async def test_what_is_said_over_and_over_without_a_pause_is_never_lost(proxy: Start) -> None:
+    counting = tones.compose(["天地玄黄宇宙洪荒" * 60])
+    async with proxy(longest=12) as running:
+        answer = await running.ask(wav(counting))
+    told = iter(answer["text"])
+    assert all(symbol.text in told for symbol in counting.symbols)  # in this order
+    assert any(segment.get("suspect") for segment in answer["segments"])
 
 
 async def test_what_is_suspect_is_not_remembered(proxy: Start) -> None:

@@ -111,6 +111,41 @@ def test_no_symbol_is_lost_at_a_forced_cut(
         assert errors(got, keys(write(spoken))) <= 1
 
 
+@given(
+    said=st.lists(symbols, min_size=1, max_size=24),
+    length=st.integers(24, 80),
+    share=st.integers(4, 14),
+    cut=st.integers(0, 80),
+    edges=st.tuples(*(st.sampled_from(["whole", "missing", "wrong"]) for _ in range(2))),
+    wrong=st.tuples(symbols, symbols),
+    fastest=st.sampled_from([8.0, 11.0, 14.0]),
+)
+@settings(max_examples=600, deadline=None)
+def test_where_the_same_is_said_over_and_over_nothing_is_lost(
+    said: list[int], length: int, share: int, cut: int, edges: tuple[str, str], wrong: tuple[int, int], fastest: float
+) -> None:
+    """A list repeated without end lies over itself in several ways: both readings stay, or the one way there is is the right one."""
+    spoken = (said * length)[:length]
+    end = share + 2 + cut % (length - share - 2)
+    left, right = spoken[:end], spoken[end - share :]
+    if edges[0] != "whole":
+        left = left[:-1] + ([wrong[0]] if edges[0] == "wrong" else [])
+    if edges[1] != "whole":
+        right = ([wrong[1]] if edges[1] == "wrong" else []) + right[1:]
+    seam = merge(
+        Reading("".join(HAN[each] for each in left)),
+        Reading("".join(HAN[each] for each in right)),
+        start=10.0,
+        end=10.0 + share / 5.5,
+        fastest=fastest,
+    )
+    got = keys(seam.left.text) + keys(seam.right.text)
+    if seam.suspect:
+        assert got == [HAN[each] for each in left + right]
+    else:
+        assert errors(got, [HAN[each] for each in spoken]) <= 1
+
+
 @given(spoken=st.permutations(range(18)), share=st.integers(4, 10), edges=st.tuples(symbols, symbols))
 @settings(max_examples=200, deadline=None)
 def test_distinct_symbols_are_never_in_doubt(spoken: list[int], share: int, edges: tuple[int, int]) -> None:
