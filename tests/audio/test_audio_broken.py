@@ -46,6 +46,12 @@ async def test_a_wav_that_promises_more_than_it_has_is_taken_for_what_it_has(
     assert tones.text_of(tones.decode(block.pcm, 16_000)) == TEXT
 
 
+async def test_what_only_calls_itself_pcm_is_refused_rather_than_sent_on_as_noise(decoders: Decoders, decode: Any) -> None:
+    surround = encoded(samples(48_000), ("spdif", "ac3", 48_000, "stereo", "fltp", {}))  # AC-3 as it passes through S/PDIF
+    with pytest.raises(UnsupportedMedia, match="ac3"):
+        await decode(decoders, wav(surround, 48_000, 2))
+
+
 async def test_a_small_file_that_is_hours_long_is_cut_at_the_limit(decoders: Decoders, decode: Any) -> None:
     silence = encoded([0.0] * 48_000 * 200, ("flac", "flac", 48_000, "mono", "s16", {}))
     assert len(silence) < 300_000

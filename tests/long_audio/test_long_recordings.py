@@ -215,6 +215,18 @@ async def test_refused_with_what_was_finished_then_only_the_missing_is_paid_for(
         assert running.calls == 3 + 3
 
 
+async def test_when_the_time_is_over_what_was_finished_is_in_the_error(proxy: Start) -> None:
+    script = [{"times": 2}, {"error": "unavailable"}, {"hang": True, "times": "always"}]
+    async with proxy(longest=12, policy=ONE_BY_ONE, script=script) as running:
+        await running.ask(wav(SHORT_TALK), status=502)  # two are remembered: the next request has them at once, however busy the machine
+        late = (await running.ask(wav(SHORT_TALK), status=504, timeout="4"))["error"]
+        await running.vendor.script.idle()  # the call that would never have ended was given up
+    assert (late["code"], late["retryable"]) == ("deadline_exceeded", True)
+    assert [(segment["index"], segment.get("cached")) for segment in late["segments"]] == [(0, True), (1, True)]
+    assert SHORT_TALK.text.startswith("".join(segment["text"] for segment in late["segments"]))
+    assert all(segment["start"] < segment["end"] for segment in late["segments"])
+
+
 async def test_a_hole_keeps_its_place_where_the_caller_allows_it(proxy: Start) -> None:
     script = [{"times": 2}, {"error": "unavailable", "vendor_code": 50000000}]
     async with proxy(longest=12, policy=ONE_BY_ONE, script=script) as running:

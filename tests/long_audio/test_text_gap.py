@@ -10,7 +10,7 @@ from asrproxy.text.gap import filled
 from asrproxy.text.seam import Reading
 from asrproxy.text.tokens import tokens
 
-NAMES = "alpha bravo charlie delta echo foxtrot golf hotel india juliet".split()
+NAMES = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet"]
 
 
 def spoken(names: list[str]) -> tuple[Word, ...]:
