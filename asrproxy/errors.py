@@ -103,6 +103,10 @@ class RateLimited(AsrError):
     retryable = True
 
 
+class BudgetSpent(RateLimited):
+    """What the route may cost in this day or month is used up; `retry_after` says when the next one begins."""
+
+
 class Overloaded(AsrError):
     """The proxy has no room (memory, disk, decoders)."""
 
@@ -128,7 +132,11 @@ class DeadlineExceeded(AsrError):
 
 
 class ProviderError(AsrError):
-    """A provider failed or refused. vendor_code: the vendor's own status, for people and for `provider_status`."""
+    """A provider failed or refused.
+
+    vendor_code: the vendor's own status, for people and for `provider_status`. vendor_id: the vendor's own name for the call, for support
+    tickets; set by the provider where it knows one.
+    """
 
     fault = Fault.VENDOR
 
@@ -137,6 +145,7 @@ class ProviderError(AsrError):
     ) -> None:
         super().__init__(message, retry_after=retry_after, provider=provider)
         self.vendor_code = vendor_code
+        self.vendor_id: str | None = None
 
 
 class Throttled(ProviderError):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
+from asrproxy.model import Charge
 from asrproxy.stages import Stage
 from asrproxy.trace import Span
 
@@ -21,6 +22,7 @@ class RequestEnded(Event):
     endpoint: the address as the documentation writes it. route: empty where it came to none. caller: an allow-listed name, or `other`.
     status: HTTP's. code: the error's code word, None: answered well. live: a session of live audio, whose seconds are the speaker's.
     audio_seconds: 0 where it failed. provider: whose text it is, None: nobody's, or several. attempts: vendor calls made for it.
+    cost: by currency, empty where no provider of the route has a price.
     """
 
     request_id: str
@@ -36,6 +38,7 @@ class RequestEnded(Event):
     live: bool = False
     provider: str | None = None
     attempts: int = 0
+    cost: Mapping[str, float] = field(default_factory=dict)
     trace: Span | None = None
 
 
@@ -45,7 +48,8 @@ class AttemptEnded(Event):
 
     error: None when it gave a recognition. outcome: `ok`, `cancelled` (the caller has gone, or a hedge was quicker), or the error's code
     word. audio_seconds, sent_bytes: of the utterance. billed_seconds: what the vendor charges for it. vendor_id: its name for the call.
-    segment: place in the recording. span: of this attempt. session: it was a live session, whose seconds are the speaker's.
+    charge: None where it charges nothing, or its price is not known. segment: place in the recording. span: of this attempt. session: it
+    was a live session, whose seconds are the speaker's.
     """
 
     request_id: str
@@ -63,6 +67,7 @@ class AttemptEnded(Event):
     caller: str = "other"
     span: Span | None = None
     session: bool = False
+    charge: Charge | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,32 @@ class RetryRefused(Event):
     request_id: str
     provider: str
     reason: str
+    trace: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetReached(Event):
+    """A route has spent `share` of its budget of a `period` (`day`, `month`): the share at which it warns, or 1, and then it stops.
+
+    spent, limit: in `currency`.
+    """
+
+    route: str
+    period: str
+    share: float
+    spent: float
+    limit: float
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetRefused(Event):
+    """A call was not made at `provider`, since the route's budget of a `period` is used up."""
+
+    request_id: str
+    route: str
+    provider: str
+    period: str
     trace: Span | None = None
 
 

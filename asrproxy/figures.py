@@ -79,6 +79,17 @@ class FleetFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetFigures:
+    """What a route has spent of its budget in this `day` or `month`. ends: seconds until the next one."""
+
+    period: str
+    spent: float
+    limit: float
+    currency: str
+    ends: float
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """A whole sidecar now. in_flight: requests being worked on, live sessions among them."""
 
@@ -89,3 +100,4 @@ class Figures:
     decoders: DecoderFigures
     providers: Mapping[str, ProviderFigures] = field(default_factory=dict)
     fleet: FleetFigures | None = None
+    budgets: Mapping[str, tuple[BudgetFigures, ...]] = field(default_factory=dict)

@@ -16,7 +16,8 @@ from asrproxy.failure import RecordingFailed
 from asrproxy.model import AudioFormat, Interim, Options, Recognition, Sentence, StreamEvent, Utterance, Word
 from asrproxy.plugin import Context, Trail
 from asrproxy.policy.failover import MOVES_ON, PATIENCE, missing, summary
-from asrproxy.policy.stack import ProviderStack, RouteStack
+from asrproxy.policy.spending import Member
+from asrproxy.policy.stack import RouteStack
 
 
 async def listen(
@@ -28,7 +29,7 @@ async def listen(
     that cannot stream share it, each sentence being a call with failover among them. When one fails for good, the next gets the audio
     since the last finished sentence, and keeps the session. Raises AsrError; RecordingFailed with what each provider was asked and said.
     """
-    trail = Trail()
+    trail = context().trail
     left = _legs(route, context().options, longest, trail)
     if not left:
         raise UnsupportedParameter(f"no provider of route {route.name!r} can serve this session")
@@ -112,7 +113,7 @@ class _Streaming:
 
     settles = False
 
-    def __init__(self, member: ProviderStack, trail: Trail) -> None:
+    def __init__(self, member: Member, trail: Trail) -> None:
         self._member, self._trail = member, trail
         self.name = self.first = member.name
 
@@ -160,7 +161,7 @@ def _legs(route: RouteStack, options: Options, longest: float, trail: Trail) -> 
     able = [each for each in route.members if each.capabilities.speaks(options.language) and not missing(each.capabilities, options)]
     legs: list[_Leg] = []
     for streaming, group in groupby(able, key=lambda member: member.capabilities.streaming):
-        members: Sequence[ProviderStack] = tuple(group)
+        members: Sequence[Member] = tuple(group)
         legs += [_Streaming(each, trail) for each in members] if streaming else [_Cutting(route.only(members), options, longest, trail)]
     return legs
 

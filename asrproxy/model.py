@@ -116,10 +116,20 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Charge:
+    """What a vendor charges for a call. amount: of `currency` (ISO 4217). seconds: of audio, as the vendor counts them."""
+
+    amount: float
+    currency: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptRecord:
     """One line of an answer's `attempts` detail: a call made to a provider, or why one was passed over.
 
-    outcome: `ok`, `failed`, `skipped`, `cancelled`. code: the error's code word. seconds: how long it took, 0 when skipped.
+    outcome: `ok`, `failed`, `skipped`, `cancelled`. code: the error's code word. seconds: how long it took, 0 when skipped. charge: None
+    where the vendor charges nothing, or nobody has told its price.
     """
 
     provider: str
@@ -128,6 +138,7 @@ class AttemptRecord:
     reason: str | None = None
     seconds: float = 0.0
     segment: int = 0
+    charge: Charge | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ from asrproxy.model import (
     AttemptRecord,
     AudioFormat,
     Capabilities,
+    Charge,
     Interim,
     Options,
     Recognition,
@@ -66,6 +67,7 @@ __all__ = [
     "AudioFormat",
     "Call",
     "Capabilities",
+    "Charge",
     "CircuitChanged",
     "CircuitOpen",
     "ConfigError",
@@ -189,15 +191,22 @@ class Host:
 class Trail:
     """What happened on the way to one answer: layers add a record, the answer shows them.
 
-    waited, paused: seconds in queues for permits, and between a failed call and the next.
+    waited, paused: seconds in queues for permits, and between a failed call and the next. told: hears of every record.
     """
 
-    __slots__ = ("paused", "records", "waited")
+    __slots__ = ("_told", "paused", "records", "waited")
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[AttemptRecord], None] | None = None) -> None:
         self.records: list[AttemptRecord] = []
         self.waited = 0.0
         self.paused = 0.0
+        self._told = told
+
+    def add(self, record: AttemptRecord) -> None:
+        """One record more."""
+        self.records.append(record)
+        if self._told is not None:
+            self._told(record)
 
     def calls(self) -> int:
         """How many vendor calls were made."""

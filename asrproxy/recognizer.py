@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,11 +13,11 @@ from asrproxy import live
 from asrproxy.audio import wav
 from asrproxy.audio.decode import Block, Decoders, RawFormat
 from asrproxy.audio.spool import Spool
-from asrproxy.config.models import LongAudioSettings, ScaledTimeout
+from asrproxy.config.models import DEFAULT_ROUTE, LongAudioSettings, ScaledTimeout
 from asrproxy.errors import AsrError, AudioTooLong, DeadlineExceeded, InvalidAudio, UnknownRoute, UnsupportedParameter
 from asrproxy.failure import RecordingFailed
 from asrproxy.long_audio import Listener, LongRecording, count_calls
-from asrproxy.model import AudioFormat, Options, Segment, StreamEvent, Traffic, Transcript, Utterance
+from asrproxy.model import AttemptRecord, AudioFormat, Options, Segment, StreamEvent, Traffic, Transcript, Utterance
 from asrproxy.plugin import Context, Trail
 from asrproxy.policy.stack import RouteStack
 from asrproxy.remember import SegmentMemory
@@ -36,22 +36,30 @@ class Partial(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What one caller asks for.
+class Origin:
+    """Whose order it is.
 
-    timeout: seconds from `received`, None: the policy's. received: a moment on the loop's clock. caller: an allow-listed name, or `other`.
-    trace: the request's span.
+    received: a moment on the loop's clock. caller: an allow-listed name, or `other`. trace: the request's span. called: hears of every call
+    that is made for it.
     """
 
     request_id: str
     received: float
-    route: str = "default"
+    caller: str = "other"
+    trace: Span | None = None
+    called: Callable[[AttemptRecord], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one caller asks for. timeout: seconds from its arrival, None: the policy's."""
+
+    origin: Origin
+    route: str = DEFAULT_ROUTE
     options: Options = field(default_factory=Options)
     raw: RawFormat | None = None
     partial: Partial = Partial.REFUSE
     timeout: float | None = None
-    caller: str = "other"
-    trace: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,11 @@ class Route:
     stack: RouteStack
     timeout: ScaledTimeout
     long_audio: LongAudioSettings
+
+    @property
+    def currencies(self) -> frozenset[str]:
+        """What calls of it may cost."""
+        return frozenset(member.currency for member in self.stack.members if member.currency is not None)
 
 
 class Recognizer:
@@ -174,25 +187,26 @@ class Recognizer:
         return utterance
 
     def _context(self, order: Order, deadline: float, traffic: Traffic, segment: int = 0) -> Context:
+        trace = order.origin.trace
         return Context(
-            request_id=order.request_id,
+            request_id=order.origin.request_id,
             deadline=deadline,
             options=order.options,
             segment=segment,
             traffic=traffic,
-            trail=Trail(),
+            trail=Trail(order.origin.called),
             voiced=self._decoders.voiced,
-            traceparent=None if order.trace is None else order.trace.traceparent,
-            tracestate=None if order.trace is None else order.trace.state,
+            traceparent=None if trace is None else trace.traceparent,
+            tracestate=None if trace is None else trace.state,
             route=order.route,
-            caller=order.caller,
-            trace=order.trace,
+            caller=order.origin.caller,
+            trace=trace,
         )
 
     async def _short(self, utterance: Utterance, route: Route, order: Order, stages: Stages, listener: Listener | None) -> Transcript:
         """A recording that is one utterance: one segment."""
         allowed = _allowed(order, route.timeout, utterance.duration)
-        started = order.received if order.timeout is not None else asyncio.get_running_loop().time()
+        started = order.origin.received if order.timeout is not None else asyncio.get_running_loop().time()
         context = self._context(order, started + allowed, Traffic.SHORT)
         try:
             recognition = await route.stack.call(utterance, context)
@@ -249,7 +263,7 @@ class _Clock:
     def deadline(self) -> float:
         """A moment on the loop's clock."""
         if self._order.timeout is not None:
-            return self._order.received + _allowed(self._order, self._timeout, self._seconds)
+            return self._order.origin.received + _allowed(self._order, self._timeout, self._seconds)
         return (self._time() if self._uploaded is None else self._uploaded) + self._timeout.of(self._seconds)
 
     def _move(self) -> None:

@@ -15,8 +15,9 @@ from asrproxy.audio.decode import Decoders
 from asrproxy.config.models import DEFAULT_ROUTE, Configuration, ProviderEntry, RouteSettings, ServerSettings
 from asrproxy.cores import cores
 from asrproxy.errors import ConfigError
-from asrproxy.events import CircuitChanged, ConfigReloaded, Event, Observer
+from asrproxy.events import AttemptEnded, CircuitChanged, ConfigReloaded, Event, Observer
 from asrproxy.figures import Figures, ProviderFigures
+from asrproxy.ledger import Ledger
 from asrproxy.place import Place, part_of
 from asrproxy.plugin import Host, Provider, ProviderSettings
 from asrproxy.policy.stack import ProviderStack, RouteStack
@@ -99,7 +100,9 @@ class Runtime:
         self, configuration: Configuration, *, provider_type: ProviderFactory, observer: Observer, place: Place | None = None
     ) -> None:
         self.began: Final = time.monotonic()
-        self.announce: Final = observer
+        self._ledger: Final = Ledger(configuration.server.state, announce=observer)
+        self.announce: Final[Observer] = self._heard
+        self._observer = observer
         self.traces: Final = Traces(None)
         self.draining = False
         self.live_sessions = 0
@@ -138,6 +141,7 @@ class Runtime:
                 from asrproxy.fleet.together import together_ground
 
                 self.fleet = await self._stack.enter_async_context(Fleet(together_ground(self.place.keeper), announce=self.announce))
+            await self._stack.enter_async_context(self._ledger.opened(self.fleet))
             self._current = await self._open(1, self._first, {})
         except BaseException:
             await self._stack.aclose()
@@ -188,6 +192,7 @@ class Runtime:
             decoders=self.decoders.figures(),
             providers={name: each.figures() for name, each in generation.opened.items()},
             fleet=None if self.fleet is None else self.fleet.figures(),
+            budgets=self._ledger.figures(),
         )
 
     async def reload(self, configuration: Configuration) -> None:
@@ -196,7 +201,7 @@ class Runtime:
         Raises ConfigError, and the old one stays: `server.listen` and `server.ops_listen` need a restart.
         """
         old = self._current
-        for key in ("listen", "ops_listen", "audio", "uvloop", "workers"):
+        for key in ("listen", "ops_listen", "audio", "uvloop", "state", "workers"):
             if getattr(configuration.server, key) != getattr(self.server, key):
                 raise ConfigError(f"server.{key} changed: that needs a restart")
         if configuration.shared != self._first.shared:
@@ -205,6 +210,7 @@ class Runtime:
         self._current = new
         self._take(configuration.server)
         self._retired.add(old)
+        self._ledger.keep({name for name, route in configuration.routes.items() if route.budget is not None})
         task = asyncio.create_task(self._retire(old))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
@@ -228,11 +234,18 @@ class Runtime:
         route = routes.get(DEFAULT_ROUTE) or next(iter(routes.values()))
         reasons = []
         for member in route.stack.members:
-            health = member.available()
+            # Its own word and not the route's: a budget that is used up is no reason to take the pod out of service.
+            health = self._current.opened[member.name].stack.available()
             if health.ready:
                 return None
             reasons.append(f"{member.name}: {health.reason}")
         return "; ".join(reasons)
+
+    def _heard(self, event: Event) -> None:
+        """An event: money that a call has cost is spent before anybody else hears of it."""
+        if isinstance(event, AttemptEnded) and event.charge is not None:
+            self._ledger.charged(event.route, event.charge)
+        self._observer(event)
 
     def _take(self, server: ServerSettings) -> None:
         self.server: ServerSettings = server
@@ -280,7 +293,16 @@ class Runtime:
         rate = self._shared_rate(name, entry)
         observer = self.announce if rate is None else self._warning_others(name, entry, rate)
         policy = entry.policy if self.place is None else part_of(entry.policy, self.place.of)
-        stack = ProviderStack(name, provider, policy, observer=observer, convert=self.decoders.convert, random=random.Random(), rate=rate)
+        stack = ProviderStack(
+            name,
+            provider,
+            policy,
+            observer=observer,
+            convert=self.decoders.convert,
+            random=random.Random(),
+            rate=rate,
+            price=entry.price,
+        )
         if rate is not None:
             rate.warned = stack.warn
         return Opened(entry, provider, stack, None if self.fleet is None or rate is None else partial(self.fleet.drop, rate))
@@ -307,7 +329,13 @@ class Runtime:
 
     def _route(self, name: str, settings: RouteSettings, opened: Mapping[str, Opened]) -> Route:
         members = [opened[each] for each in settings.providers]
-        stack = RouteStack(name, [each.stack for each in members], settings.hedge, observer=self.announce, random=random.Random())
+        spending = None
+        if settings.budget is not None:
+            currency = next(each.stack.currency for each in members if each.stack.currency is not None)
+            spending = self._ledger.spending(name, settings.budget, currency)
+        stack = RouteStack(
+            name, [each.stack for each in members], settings.hedge, observer=self.announce, random=random.Random(), spending=spending
+        )
         policy = members[0].entry.policy
         return Route(stack, policy.timeout, policy.long_audio)
 

@@ -103,6 +103,7 @@ def _announce(request: web.Request, runtime: Runtime, account: Account, status: 
             live=account.live,
             provider=account.provider,
             attempts=account.attempts,
+            cost=account.cost,
             trace=account.trace,
         )
     )

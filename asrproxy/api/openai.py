@@ -50,8 +50,7 @@ async def transcriptions(request: web.Request) -> web.StreamResponse:
         async with upload(BodyLimits.of(runtime.server)) as body:
             account.body = body.spool
             ask = parsed(await body.form(request, repeatable=GRANULARITIES), recognizer.routes, account=account, default=DEFAULT_ROUTE)
-            account.route = ask.order.route
-            recognizer.accept(ask.order)
+            account.accepted(ask.order.route, recognizer.accept(ask.order))
             account.stages.ended("receive")
             if ask.stream:
                 return await _streamed(request, recognizer, body, ask, account)
@@ -81,7 +80,7 @@ async def _streamed(request: web.Request, recognizer: Recognizer, body: Upload, 
 
     An error before the first of them is an answer with its own status, so that a client raises what it raises without `stream`.
     """
-    stream = EventStream(request, ask.order.request_id)
+    stream = EventStream(request, ask.order.origin.request_id)
     deltas = answer.Deltas(ask.order.options.language)
 
     async def tell(delta: str) -> None:
@@ -103,7 +102,7 @@ async def _streamed(request: web.Request, recognizer: Recognizer, body: Upload, 
             if not stream.opened:
                 raise
             account.failed(error)
-            await stream.tell({"type": "error", "error": error_body(error, ask.order.request_id)})
+            await stream.tell({"type": "error", "error": error_body(error, ask.order.origin.request_id)})
     return await stream.end()
 
 

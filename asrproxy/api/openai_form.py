@@ -65,7 +65,7 @@ def parsed(fields: Mapping[str, str], routes: Collection[str], *, account: Accou
         given["words"] = "true"
     ask = parse(
         given,
-        account=account,
+        account,
         prompt=fields.get("prompt") or None,
         temperature=_temperature(fields.get("temperature")),
     )

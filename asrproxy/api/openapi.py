@@ -207,5 +207,10 @@ def _transcript() -> dict[str, Any]:
             "provider": _NULLABLE_TEXT,
             "segments": {"type": "array", "items": {"$ref": "#/components/schemas/Segment"}},
             "attempts": {"type": "array", "items": {"type": "object"}},
+            "cost": {
+                "type": "object",
+                "additionalProperties": {"type": "number"},
+                "description": "By currency, where a price is configured.",
+            },
         },
     }

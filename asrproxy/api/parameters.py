@@ -11,6 +11,7 @@ from typing import Final, Literal, cast, get_args
 
 from asrproxy.api.request import Account
 from asrproxy.audio.decode import RawFormat
+from asrproxy.config.models import DEFAULT_ROUTE
 from asrproxy.errors import InvalidParameter
 from asrproxy.model import Options
 from asrproxy.recognizer import Order, Partial
@@ -49,14 +50,14 @@ _WHOLE: Final = re.compile(r"\d{1,7}")
 
 def parse(
     given: Mapping[str, str],
-    *,
     account: Account,
+    *,
     prompt: str | None = None,
     temperature: float | None = None,
 ) -> Ask:
     """Raises InvalidParameter, which names what is unknown, malformed or out of range. prompt, temperature: of the OpenAI door only."""
     if not given:
-        return Ask(Order(account.request_id, account.received, caller=account.caller, trace=account.trace), ResponseFormat.JSON, False)
+        return Ask(Order(account.origin()), ResponseFormat.JSON, False)
     for name, value in given.items():
         if name not in NAMES:
             raise InvalidParameter(f"unknown parameter {name[:64]!r}; known are {', '.join(NAMES)}", param=name[:64])
@@ -64,9 +65,8 @@ def parse(
             raise InvalidParameter(f"{name} is longer than {LONGEST_VALUE} characters", param=name)
     return Ask(
         order=Order(
-            request_id=account.request_id,
-            received=account.received,
-            route=given.get("route", "default"),
+            account.origin(),
+            route=given.get("route", DEFAULT_ROUTE),
             options=Options(
                 language=_language(given),
                 words=_flag(given, "words") or False,
@@ -79,8 +79,6 @@ def parse(
             raw=_raw(given),
             partial=Partial(_choice(given, "partial", tuple(Partial)) or Partial.REFUSE),
             timeout=_timeout(given),
-            caller=account.caller,
-            trace=account.trace,
         ),
         response_format=ResponseFormat(_choice(given, "response_format", tuple(ResponseFormat)) or ResponseFormat.JSON),
         stream=_flag(given, "stream") or False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from aiohttp import web
 from asrproxy import errors
 from asrproxy.errors import AsrError, ProviderError
 from asrproxy.failure import RecordingFailed
-from asrproxy.model import Segment
+from asrproxy.model import AttemptRecord, Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +109,9 @@ def segment_body(segment: Segment, request_id: str) -> dict[str, Any]:
     return body
 
 
-def attempt_body(record: Any) -> dict[str, Any]:
+def attempt_body(record: AttemptRecord) -> dict[str, Any]:
     """A line of the answer's `attempts` detail."""
-    return {
+    body: dict[str, Any] = {
         "provider": record.provider,
         "outcome": record.outcome,
         "code": record.code,
@@ -118,6 +119,14 @@ def attempt_body(record: Any) -> dict[str, Any]:
         "seconds": round(record.seconds, 3),
         "segment": record.segment,
     }
+    if record.charge is not None:
+        body["cost"] = cost_body({record.charge.currency: record.charge.amount})
+    return body
+
+
+def cost_body(cost: Mapping[str, float]) -> dict[str, float]:
+    """Amounts by currency, to a billionth: prices a call may be small."""
+    return {currency: round(amount, 9) for currency, amount in sorted(cost.items())}
 
 
 def problem(error: BaseException, request_id: str) -> web.Response:

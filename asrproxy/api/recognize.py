@@ -26,13 +26,12 @@ async def recognize(request: web.Request) -> web.StreamResponse:
         async with upload(BodyLimits.of(runtime.server)) as body:
             account.body = body.spool
             ask = await _received(request, body, account, generation.recognizer)
-            account.route = ask.order.route
             if ask.stream or "text/event-stream" in request.headers.get("Accept", ""):
                 return await _streamed(request, generation.recognizer, body, ask, account)
             transcript = await generation.recognizer.transcribe(body.spool, ask.order, account.stages)
             account.finished(transcript)
             return web.Response(
-                body=rendered(transcript, ask.order.request_id, ask.response_format),
+                body=rendered(transcript, ask.order.origin.request_id, ask.response_format, account.cost),
                 content_type=CONTENT_TYPES[ask.response_format],
                 charset=None if ask.response_format == "json" else "utf-8",
             )
@@ -55,11 +54,11 @@ async def _received(request: web.Request, body: Upload, account: Account, recogn
         for name, value in fields.items():
             if given.setdefault(name, value) != value:
                 raise InvalidParameter(f"{name!r} differs between the query and the form", param=name)
-        ask = parse(given, account=account)
-        recognizer.accept(ask.order)
+        ask = parse(given, account)
+        account.accepted(ask.order.route, recognizer.accept(ask.order))
     else:
-        ask = parse(given, account=account)
-        recognizer.accept(ask.order)
+        ask = parse(given, account)
+        account.accepted(ask.order.route, recognizer.accept(ask.order))
         await body.raw(request.content, known=length)
     account.stages.ended("receive")
     return ask
@@ -67,7 +66,7 @@ async def _received(request: web.Request, body: Upload, account: Account, recogn
 
 async def _streamed(request: web.Request, recognizer: Recognizer, body: Upload, ask: Ask, account: Account) -> web.StreamResponse:
     """Server-sent events: progress and segments as they complete, at the end the result or the error."""
-    request_id = ask.order.request_id
+    request_id = ask.order.origin.request_id
     stream = EventStream(request, request_id)
     await stream.open()
 
@@ -82,7 +81,7 @@ async def _streamed(request: web.Request, recognizer: Recognizer, body: Upload, 
         try:
             transcript = await recognizer.transcribe(body.spool, ask.order, account.stages, listen)
             account.finished(transcript)
-            await stream.tell(transcript_body(transcript, request_id), "result")
+            await stream.tell(transcript_body(transcript, request_id, account.cost), "result")
         except AsrError as error:
             account.failed(error)
             await stream.tell({"error": error_body(error, request_id)}, "error")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
 
 from asrproxy.audio.spool import Spool
-from asrproxy.failure import RecordingFailed
 from asrproxy.model import AttemptRecord, Transcript
+from asrproxy.recognizer import Origin, Route
 from asrproxy.runtime import Runtime
 from asrproxy.stages import Stages
 from asrproxy.trace import Span
@@ -30,8 +29,8 @@ class Account:
     """
 
     __slots__ = (
-        "attempts", "audio_seconds", "body", "caller", "error", "live", "provider", "received", "received_bytes", "request_id", "route",
-        "stages", "trace",
+        "attempts", "audio_seconds", "body", "caller", "cost", "error", "live", "provider", "received", "received_bytes", "request_id",
+        "route", "stages", "trace",
     )  # fmt: skip
 
     def __init__(self, request_id: str, caller: str, trace: Span | None) -> None:
@@ -46,27 +45,38 @@ class Account:
         self.audio_seconds = 0.0
         self.provider: str | None = None
         self.attempts = 0
+        self.cost: dict[str, float] = {}
         self.error: BaseException | None = None
+
+    def origin(self) -> Origin:
+        """Whose orders its orders are."""
+        return Origin(self.request_id, self.received, self.caller, self.trace, self.called)
+
+    def accepted(self, name: str, route: Route) -> None:
+        """It goes to this route."""
+        self.route = name
+        self.cost = dict.fromkeys(route.currencies, 0.0)
+
+    def called(self, record: AttemptRecord) -> None:
+        """A call was made for it, or a provider passed over."""
+        if record.outcome != "skipped":
+            self.attempts += 1
+        if (charge := record.charge) is not None:
+            self.cost[charge.currency] = self.cost.get(charge.currency, 0.0) + charge.amount
 
     def finished(self, transcript: Transcript) -> None:
         """It was answered with a transcript."""
         self.audio_seconds = transcript.duration
         self.provider = transcript.provider
-        self._called(transcript.attempts)
 
     def failed(self, error: BaseException) -> None:
         """It was answered with an error."""
         self.error = error
-        if isinstance(error, RecordingFailed):
-            self._called(error.attempts)
 
     @property
     def body_bytes(self) -> int:
         """Bytes of the body that were received, also of a request that failed."""
         return self.received_bytes if self.body is None else self.body.size
-
-    def _called(self, attempts: Sequence[AttemptRecord]) -> None:
-        self.attempts = sum(record.outcome != "skipped" for record in attempts)
 
 
 REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)

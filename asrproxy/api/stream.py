@@ -61,9 +61,8 @@ async def stream(request: web.Request) -> web.StreamResponse:
         with runtime.generation() as generation, runtime.live_session():
             start = await _started(socket)
             order = _order(start, account)
-            generation.recognizer.accept(order)
-            account.route = order.route
-            await line.tell({"type": "started", "request_id": order.request_id})
+            account.accepted(order.route, generation.recognizer.accept(order))
+            await line.tell({"type": "started", "request_id": order.origin.request_id})
             await _Session(line, start, order, generation.recognizer, account).run(socket, runtime)
     except ConnectionResetError:
         account.failed(ClientGone("the client has gone"))
@@ -177,7 +176,7 @@ async def _started(socket: web.WebSocketResponse) -> Start:
 
 def _order(start: Start, account: Account) -> Order:
     options = Options(language=start.language, words=start.words, punctuation=start.punctuation, itn=start.itn, vocabulary=start.vocabulary)
-    return Order(account.request_id, account.received, route=start.route, options=options, caller=account.caller, trace=account.trace)
+    return Order(account.origin(), route=start.route, options=options)
 
 
 def _interim(event: Interim) -> dict[str, Any]:

@@ -66,6 +66,9 @@ class ServerSettings(Section):
     callers: tuple[Name, ...] = Field(
         (), description="Names that a caller may give itself in the header `X-Caller`, for metrics and costs; any other is `other`."
     )
+    state: Path | None = Field(
+        None, description="Folder in which what routes have spent is kept across restarts; none: only Redis, where there is one, keeps it."
+    )
     page: bool = Field(True, description="Whether `/` shows the page where a person can drop or record audio.")
     origins: tuple[str, ...] = Field((), description="Web origins that may call across origins; empty: none may.")
     hosts: tuple[str, ...] = Field(
@@ -219,6 +222,23 @@ class PolicySettings(Section):
     long_audio: LongAudioSettings = LongAudioSettings()
 
 
+class BudgetSettings(Section):
+    """`routes.<name>.budget`: what the route's priced providers may cost, in their currency; used up, they are not called until it is over.
+
+    Days and months are UTC's.
+    """
+
+    day: float | None = Field(None, gt=0, description="Of a calendar day at most.")
+    month: float | None = Field(None, gt=0, description="Of a calendar month at most.")
+    warn: float = Field(0.8, gt=0, le=1, description="From this share on, the log has a warning.")
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.day is None and self.month is None:
+            raise ValueError("expected an amount for day, for month or for both")
+        return self
+
+
 class HedgeSettings(Section):
     """`routes.<name>.hedge`: a second attempt beside a slow first; the first good answer wins and the other is cancelled."""
 
@@ -231,6 +251,21 @@ class RouteSettings(Section):
 
     providers: tuple[Name, ...] = Field(min_length=1)
     hedge: HedgeSettings | None = None
+    budget: BudgetSettings | None = Field(None, description="What it may cost; none: any amount.")
+
+
+class PriceSettings(Section):
+    """`providers.<name>.price`: what the vendor charges for a call that it answers; free quotas and steps are not known."""
+
+    per_call: float = Field(0.0, ge=0, description="For each call.")
+    per_minute: float = Field(0.0, ge=0, description="For each minute of audio.")
+    currency: str = Field(pattern="^[A-Z]{3}$", description="ISO 4217, such as CNY or USD.")
+    rounding: Seconds = Field(1.0, description="A call's audio is charged in steps of this length, rounded up; 0: to its exact length.")
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks for anything."""
+        return self.per_call > 0 or self.per_minute > 0
 
 
 class ProviderEntry(Section):
@@ -239,6 +274,7 @@ class ProviderEntry(Section):
     type: Name
     settings: SerializeAsAny[ProviderSettings] = ProviderSettings()
     policy: PolicySettings = PolicySettings()
+    price: PriceSettings | None = Field(None, description="What the vendor charges; none: nothing is told about costs.")
 
 
 class SharedSettings(Section):
@@ -285,6 +321,8 @@ class Configuration(Section):
                 if provider not in self.providers:
                     known = ", ".join(self.providers)
                     raise Misplaced(f"no provider {provider!r}; the providers are {known}", at=("routes", name, "providers", place))
+            if route.budget is not None:
+                self._one_currency(name, route)
         if self.routes and DEFAULT_ROUTE not in self.routes:
             raise Misplaced(f"a route {DEFAULT_ROUTE!r} is needed: it answers the requests that name none", at=("routes",))
         return self
@@ -295,6 +333,13 @@ class Configuration(Section):
         if name not in routes:
             raise ValueError(f"no route {name!r}; the routes are {', '.join(sorted(routes))}")
         return self.model_copy(update={"routes": self.routes | {DEFAULT_ROUTE: routes[name]}})
+
+    def _one_currency(self, name: str, route: RouteSettings) -> None:
+        prices = (self.providers[provider].price for provider in route.providers)
+        currencies = sorted({price.currency for price in prices if price is not None and price.asks})
+        if len(currencies) != 1:
+            found = f"theirs are in {' and '.join(currencies)}" if currencies else "none of them has one"
+            raise Misplaced(f"a budget needs providers with a price in one currency, and {found}", at=("routes", name, "budget"))
 
     def every_route(self) -> dict[str, RouteSettings]:
         """The routes that requests may name: the file's; `default`, where the file has no routes, through every provider in its order; and

@@ -13,6 +13,7 @@ from typing import Final, Self
 from asrproxy.figures import FleetFigures
 from asrproxy.fleet.rate import ABSENT, ASK, HORIZON, LEAVE, SharedRate
 from asrproxy.fleet.scripts import Away, Ground
+from asrproxy.fleet.spending import SharedSpending, Spender
 from asrproxy.fleet.token import SharedTokens
 from asrproxy.plugin import Noted, Observer, TokenStore, ignore
 
@@ -30,8 +31,10 @@ class Fleet:
         self._announce: Final = announce
         self._owner: Final = secrets.token_hex(8)
         self._rates: list[SharedRate] = []
+        self._spendings: list[SharedSpending] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self.tokens: Final[TokenStore] = SharedTokens(ground.scripts, prefix=ground.prefix, seal=ground.seal)
         self.away = False
         """Whether the last try found the ground away."""
@@ -51,6 +54,7 @@ class Fleet:
         with suppress(asyncio.CancelledError):
             await self._task
         self._task = None
+        await asyncio.gather(*(each.aclose() for each in self._spendings), *self._ending)
         if not self.away:
             await asyncio.gather(*(self._leave(each.name) for each in self._rates))
         self._rates.clear()
@@ -73,6 +77,18 @@ class Fleet:
     def figures(self) -> FleetFigures:
         """What is shared now."""
         return FleetFigures(not self.away, {each.name: each.sidecars for each in self._rates})
+
+    def spend(self, spender: Spender) -> None:
+        """A part in what a route's budget is spent on. `spend_no_more` ends it."""
+        self._spendings.append(SharedSpending(spender, self._scripts, prefix=self._ground.prefix, owner=self._owner))
+
+    def spend_no_more(self, spender: Spender) -> None:
+        """The route has no budget any more."""
+        for each in [each for each in self._spendings if each.spender is spender]:
+            self._spendings.remove(each)
+            ending = asyncio.create_task(each.aclose())
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
 
     def status(self) -> Mapping[str, object]:
         """JSON values, no secrets."""

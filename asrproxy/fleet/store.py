@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from asrproxy.fleet import rate, token
+from asrproxy.fleet import rate, spending, token
 
 Value: TypeAlias = str | bytes | int | float
 Answer: TypeAlias = list[bytes | int] | int
 
 
+TOTAL: Final = "total"
+"""Beside the owners' names, which are hexadecimal."""
+
+
 @dataclass(slots=True)
 class _Kept:
-    value: Value | tuple[bytes, str, float]
+    value: Value | tuple[bytes, str, float] | dict[str, float]
     ends: float
 
 
@@ -49,7 +53,7 @@ class Store:
             return None
         return kept
 
-    def _set(self, key: str, value: Value | tuple[bytes, str, float], seconds: float) -> None:
+    def _set(self, key: str, value: Value | tuple[bytes, str, float] | dict[str, float], seconds: float) -> None:
         self._kept[key] = _Kept(value, self._time() + seconds)
 
     def _permits(self, keys: list[str], arguments: list[Value]) -> Answer:
@@ -78,6 +82,25 @@ class Store:
     def _leave(self, keys: list[str], arguments: list[Value]) -> Answer:
         """`rate.LEAVE`."""
         return int(self._signs.get(keys[0], {}).pop(str(arguments[0]), None) is not None)
+
+    def _spend(self, keys: list[str], arguments: list[Value]) -> Answer:
+        """`spending.ASK`: adds up what each has spent, by what each says of itself."""
+        owner, absent = str(arguments[0]), float(arguments[1])
+        now = math.floor(self._time() * 1e6)
+        signs = self._signs.setdefault(keys[0], {})
+        signs[owner] = now
+        for other in [each for each, seen in signs.items() if seen <= now - absent]:
+            del signs[other]
+        answer: list[bytes | int] = [len(signs)]
+        for place, key in enumerate(keys[1:]):
+            own, base, left = _numbers(arguments[2 + 3 * place : 5 + 3 * place])
+            kept = self._get(key)
+            spent: dict[str, float] = kept.value if kept is not None and isinstance(kept.value, dict) else {TOTAL: base}
+            spent[TOTAL] += own - spent.get(owner, 0.0)
+            spent[owner] = own
+            self._set(key, spent, left / 1e3)
+            answer.append(repr(spent[TOTAL]).encode())
+        return answer
 
     def _token(self, keys: list[str], arguments: list[Value]) -> Answer:
         """`token.ASK`: the token, the right to make it, or neither yet."""
@@ -118,6 +141,7 @@ _SCRIPTS: Final[Mapping[str, Callable[[Store, list[str], list[Value]], Answer]]]
     {
         rate.ASK: Store._permits,
         rate.LEAVE: Store._leave,
+        spending.ASK: Store._spend,
         token.ASK: Store._token,
         token.KEEP: Store._keep,
         token.RELEASE: Store._release,

@@ -33,6 +33,7 @@ class Gauges(Collector):
         yield _gauge("live_sessions", "Sessions of live audio.", figures.live_sessions)
         yield from _decoders(figures)
         yield from _Providers(figures.providers).metrics()
+        yield from _budgets(figures)
         if figures.fleet is not None:
             yield from _fleet(figures.fleet)
 
@@ -107,6 +108,16 @@ def _decoders(figures: Figures) -> Iterator[Metric]:
     failed.add_metric(["crashed"], decoders.crashed)
     failed.add_metric(["hung"], decoders.hung)
     yield from (now, started, failed)
+
+
+def _budgets(figures: Figures) -> Iterator[Metric]:
+    spent = _family("budget_spent", "What a route has spent in this day or month.", "route", "period", "currency")
+    limit = _family("budget_limit", "What a route may spend in a day or month.", "route", "period", "currency")
+    for route, budgets in figures.budgets.items():
+        for each in budgets:
+            spent.add_metric([route, each.period, each.currency], each.spent)
+            limit.add_metric([route, each.period, each.currency], each.limit)
+    yield from (spent, limit)
 
 
 def _fleet(fleet: FleetFigures) -> Iterator[Metric]:

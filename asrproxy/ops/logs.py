@@ -13,6 +13,7 @@ from asrproxy.config.models import LogSettings
 from asrproxy.errors import ProviderError
 from asrproxy.events import (
     AttemptEnded,
+    BudgetReached,
     CircuitChanged,
     ConfigReloaded,
     Event,
@@ -78,6 +79,12 @@ class Log:
                     )  # fmt: skip
             case RetryScheduled():
                 log.debug("retry", request_id=event.request_id, provider=event.provider, attempt=event.attempt, pause=round(event.pause, 3))
+            case BudgetReached():
+                write = log.error if event.share >= 1 else log.warning
+                write(
+                    "budget used up" if event.share >= 1 else "budget", route=event.route, period=event.period,
+                    spent=round(event.spent, 4), limit=event.limit, currency=event.currency,
+                )  # fmt: skip
             case CircuitChanged():
                 log.warning("circuit", circuit=event.name, before=event.before, after=event.after)
             case LimitChanged():

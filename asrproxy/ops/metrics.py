@@ -11,6 +11,7 @@ from prometheus_client.exposition import choose_encoder
 from asrproxy import __version__, errors
 from asrproxy.events import (
     AttemptEnded,
+    BudgetRefused,
     CircuitChanged,
     ConfigReloaded,
     Event,
@@ -69,8 +70,10 @@ class Metrics:
         self._sent = self._counter("sent_audio_seconds", "Audio sent to vendors.", "provider")
         self._sent_bytes = self._counter("sent_bytes", "Audio sent to vendors.", "provider")
         self._billed = self._counter("billed_audio_seconds", "Audio that vendors charge for.", "provider")
+        self._cost = self._counter("cost", "What vendors charge.", "provider", "route", "caller", "currency")
         self._retries = self._counter("retries", "Calls repeated.", "provider")
         self._unretried = self._counter("retries_refused", "Calls that could have been repeated and were not.", "provider", "reason")
+        self._unpaid = self._counter("budget_refusals", "Calls not made since a route's budget was used up.", "route", "provider", "period")
         self._failovers = self._counter("failovers", "Moves to a route's next provider.", "route", "before", "after")
         self._hedges = self._counter("hedges", "Second calls beside slow firsts.", "route", "outcome")
         self._circuit_changes = self._counter("circuit_changes", "Times that a circuit came to a state.", "circuit", "state")
@@ -111,6 +114,9 @@ class Metrics:
             case FailedOver():
                 labels = self._route(event.route), self._provider(event.before), self._provider(event.after)
                 self._failovers(*labels).inc(1, _exemplar(event.trace))
+            case BudgetRefused():
+                refused = self._route(event.route), self._provider(event.provider), event.period
+                self._unpaid(*refused).inc(1, _exemplar(event.trace))
             case Hedged():
                 self._hedges(self._route(event.route), "won" if event.won else "lost").inc(1, _exemplar(event.trace))
             case CircuitChanged():
@@ -155,6 +161,8 @@ class Metrics:
         self._sent_bytes(provider).inc(event.sent_bytes)
         if event.billed_seconds:
             self._billed(provider).inc(event.billed_seconds)
+        if (charge := event.charge) is not None:
+            self._cost(provider, self._route(event.route), event.caller, charge.currency).inc(charge.amount, exemplar)
 
     def _reloaded(self, event: ConfigReloaded) -> None:
         if event.error is not None:

@@ -212,7 +212,7 @@ def missing(capabilities: Capabilities, options: Options) -> list[str]:
 
 
 def _pass_over(member: Member, reason: str, context: Context, code: str) -> None:
-    context.trail.records.append(AttemptRecord(member.name, "skipped", code, reason, segment=context.segment))
+    context.trail.add(AttemptRecord(member.name, "skipped", code, reason, segment=context.segment))
 
 
 def _told(context: Context) -> str:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final
 
+from asrproxy.config.models import PriceSettings
 from asrproxy.errors import code_of
 from asrproxy.events import AttemptEnded, Noted
 from asrproxy.plugin import (
@@ -15,14 +16,17 @@ from asrproxy.plugin import (
     AttemptRecord,
     AudioFormat,
     Call,
+    Charge,
     Context,
     Observer,
+    ProviderError,
     Recognition,
     Span,
     Truncated,
     Unavailable,
     Utterance,
 )
+from asrproxy.policy import price
 
 _HEARD: Final = frozenset({"ok", "cancelled"})
 """How a live session ended for whose audio the vendor may charge: it has heard what it was sent."""
@@ -36,11 +40,11 @@ class Record:
     """Adds a line to the trail, announces AttemptEnded, and sets whose recognition or error it is.
 
     Also the border to a plugin: what it raises beside the errors of the contract is a defect of the plugin, and becomes Unavailable (with
-    its cause, and noted for the operator), so that a defect in one provider does not keep the next from answering.
+    its cause, and noted for the operator), so that a defect in one provider does not keep the next from answering. price: the vendor's.
     """
 
-    def __init__(self, *, provider: str, observer: Observer) -> None:
-        self._provider, self._observer = provider, observer
+    def __init__(self, *, provider: str, price: PriceSettings | None, observer: Observer) -> None:
+        self._provider, self._price, self._observer = provider, price, observer
 
     def __call__(self, call: Call) -> Call:
         provider = self._provider
@@ -59,15 +63,11 @@ class Record:
                 self._failed(utterance, context, time() - began, error, span)
                 raise
             except asyncio.CancelledError:
-                seconds = time() - began
-                self._write(context, "cancelled", seconds)
-                self._announce(utterance, context, seconds, Cancelled("cancelled"), None, "cancelled", span)
+                self._ended(utterance, context, time() - began, Cancelled("cancelled"), None, span)
                 raise
             except Exception as defect:  # the plugin's author is not here to own it
                 raise self._unavailable(utterance, context, time() - began, defect, span) from defect
-            seconds = time() - began
-            self._write(context, "ok", seconds)
-            self._announce(utterance, context, seconds, None, given.vendor_id, "ok", span)
+            self._ended(utterance, context, time() - began, None, given.vendor_id, span)
             return Recognition(given.text, given.words, given.language, given.vendor_id, provider, given.suspect)
 
         return recorded
@@ -95,8 +95,10 @@ class Record:
             outcome = code_of(Unavailable)
             raise unavailable from defect
         finally:
-            self._written(context, outcome, time() - began, error)
             seconds = counted.size / format.bytes_per_second
+            heard = outcome in _HEARD
+            charge = price.charge(self._price, seconds) if heard and self._price is not None else None
+            self._write(context, outcome, time() - began, error, charge)
             self._observer(
                 AttemptEnded(
                     context.request_id,
@@ -107,19 +109,25 @@ class Record:
                     error,
                     outcome=outcome,
                     sent_bytes=counted.size,
-                    billed_seconds=seconds if outcome in _HEARD else 0.0,
+                    billed_seconds=charge.seconds if charge is not None else seconds if heard else 0.0,
                     route=context.route,
                     caller=context.caller,
                     span=None if context.trace is None else context.trace.child(),
                     session=True,
+                    charge=charge,
                 )
             )
             error = None  # its traceback holds this frame
 
+    def _write(self, context: Context, outcome: str, seconds: float, error: Exception | None, charge: Charge | None) -> None:
+        if isinstance(error, AsrError):
+            record = AttemptRecord(self._provider, "failed", outcome, error.message, seconds, context.segment, charge)
+        else:
+            record = AttemptRecord(self._provider, outcome, None, None, seconds, context.segment, charge)
+        context.trail.add(record)
+
     def _failed(self, utterance: Utterance, context: Context, seconds: float, error: AsrError, span: Span | None) -> None:
-        code = code_of(type(error))
-        self._write(context, "failed", seconds, code, error.message)
-        self._announce(utterance, context, seconds, error, None, code, span)
+        self._ended(utterance, context, seconds, error, error.vendor_id if isinstance(error, ProviderError) else None, span)
 
     def _unavailable(self, utterance: Utterance, context: Context, seconds: float, defect: Exception, span: Span | None) -> Unavailable:
         error = self._made_of(defect, context)
@@ -131,41 +139,32 @@ class Record:
         self._observer(Noted("error", "provider defect", {"provider": self._provider, "request_id": context.request_id, "error": defect}))
         return Unavailable(f"the provider's plugin failed with {kind}; the log has it under this request id", provider=self._provider)
 
-    def _written(self, context: Context, outcome: str, seconds: float, error: Exception | None) -> None:
-        if isinstance(error, AsrError):
-            self._write(context, "failed", seconds, outcome, error.message)
-        else:
-            self._write(context, outcome, seconds)
-
-    def _write(self, context: Context, outcome: str, seconds: float, code: str | None = None, reason: str | None = None) -> None:
-        context.trail.records.append(AttemptRecord(self._provider, outcome, code, reason, seconds, context.segment))
-
-    def _announce(
-        self,
-        utterance: Utterance,
-        context: Context,
-        seconds: float,
-        error: Exception | None,
-        vendor_id: str | None,
-        outcome: str,
-        span: Span | None,
+    def _ended(
+        self, utterance: Utterance, context: Context, seconds: float, error: Exception | None, vendor_id: str | None, span: Span | None
     ) -> None:
+        """Writes the call down and announces it. It is charged for where the vendor has answered, also with a text that is too short."""
+        audio = utterance.duration
+        answered = error is None or isinstance(error, Truncated)
+        charge = price.charge(self._price, audio) if answered and self._price is not None else None
+        outcome = "ok" if error is None else "cancelled" if isinstance(error, Cancelled) else code_of(type(error))
+        self._write(context, outcome, seconds, error, charge)
         self._observer(
             AttemptEnded(
                 context.request_id,
                 self._provider,
                 context.attempt,
                 seconds,
-                utterance.duration,
+                audio,
                 error,
                 vendor_id,
                 outcome,
                 len(utterance.pcm),
-                utterance.duration if error is None or isinstance(error, Truncated) else 0.0,
+                charge.seconds if charge is not None else audio if answered else 0.0,
                 context.segment,
                 context.route,
                 context.caller,
                 span,
+                charge=charge,
             )
         )
 

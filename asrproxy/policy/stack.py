@@ -9,7 +9,7 @@ from contextlib import aclosing
 from random import Random
 from typing import Final
 
-from asrproxy.config.models import HedgeSettings, LimitSettings, PolicySettings
+from asrproxy.config.models import HedgeSettings, LimitSettings, PolicySettings, PriceSettings
 from asrproxy.events import FailedOver
 from asrproxy.figures import PolicyFigures
 from asrproxy.plugin import (
@@ -37,6 +37,7 @@ from asrproxy.policy.hedge import Hedge
 from asrproxy.policy.rate import Rate
 from asrproxy.policy.record import Record
 from asrproxy.policy.retry import Retry
+from asrproxy.policy.spending import Member, Metered, Spending
 
 RETRY_RESERVE: Final = 10
 """Retries in ten seconds that a quiet provider may make whatever its budget's share comes to."""
@@ -47,7 +48,8 @@ class ProviderStack:
     """A provider with its policy.
 
     provider: started, or about to be; it stays its owner's to close. convert: takes an utterance to another format. sleep: waits for
-    seconds. rate: takes the place of the policy's own, for one that is shared; its owner's to close. All time is the running loop's.
+    seconds. rate: takes the place of the policy's own, for one that is shared; its owner's to close. price: what the vendor charges. All
+    time is the running loop's.
     """
 
     def __init__(
@@ -61,9 +63,12 @@ class ProviderStack:
         random: Random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rate: Rated | None = None,
+        price: PriceSettings | None = None,
     ) -> None:
         self.name: Final = name
         self.capabilities: Final = provider.capabilities
+        self.currency: Final = price.currency if price is not None and price.asks else None
+        """What calls of it cost, None: nothing is known to be charged for them."""
         self.attempt_timeout: Final = policy.attempt_timeout
         self._provider = provider
         self._circuit = circuit = Circuit(name=name, settings=policy.circuit, observer=observer)
@@ -75,7 +80,7 @@ class ProviderStack:
         retry = Retry(
             provider=name, settings=policy.retries, budget=self._budget, observer=observer, random=random, shut=self._shut, sleep=sleep
         )
-        self._record = record = Record(provider=name, observer=observer)
+        self._record = record = Record(provider=name, price=price, observer=observer)
         layers: tuple[Callable[[Call], Call], ...] = (  # outermost first
             circuit.shed,  # before anything is spent: an open circuit costs a caller nothing, no conversion and no place in a queue
             Fit(formats=self.capabilities.formats, convert=convert),  # outside the retries: audio is converted once
@@ -170,16 +175,25 @@ class ProviderStack:
 class RouteStack:
     """A named order of providers, as one call.
 
-    hedge: None, or when a slow first provider gets a second beside it.
+    hedge: None, or when a slow first provider gets a second beside it. spending: None, or the budget that its priced providers share.
     """
 
     def __init__(
-        self, name: str, members: Sequence[ProviderStack], hedge: HedgeSettings | None, *, observer: Observer, random: Random
+        self,
+        name: str,
+        members: Sequence[Member],
+        hedge: HedgeSettings | None,
+        *,
+        observer: Observer,
+        random: Random,
+        spending: Spending | None = None,
     ) -> None:
         self.name: Final = name
+        if spending is not None:  # round all of a provider's policy: what is not to be paid for needs no place in its queue
+            members = [each if each.currency is None else Metered(each, spending, observer=observer) for each in members]
         self.members: Final = tuple(members)
-        self._hedge, self._observer, self._random = hedge, observer, random
-        self._parts: dict[tuple[ProviderStack, ...], RouteStack] = {}
+        self._hedge, self._observer, self._random, self._spending = hedge, observer, random, spending
+        self._parts: dict[tuple[Member, ...], RouteStack] = {}
         self._race = race = None
         if hedge is not None:
             self._race = race = Hedge(
@@ -187,7 +201,7 @@ class RouteStack:
             )
         self.call: Final[Call] = Failover(route=name, members=members, observer=observer, race=race)
 
-    def only(self, members: Sequence[ProviderStack]) -> RouteStack:
+    def only(self, members: Sequence[Member]) -> RouteStack:
         """The same route through some of its providers; the same one for the same providers."""
         chosen = tuple(members)
         if chosen == self.members:
@@ -198,7 +212,11 @@ class RouteStack:
 
     def status(self) -> Mapping[str, object]:
         """For `/v1/status`: JSON values."""
-        return {"providers": [member.name for member in self.members], "hedge": None if self._race is None else self._race.status()}
+        return {
+            "providers": [member.name for member in self.members],
+            "hedge": None if self._race is None else self._race.status(),
+            "budget": None if self._spending is None else self._spending.status(),
+        }
 
     def moved_on(self, context: Context, before: str, after: str, error: AsrError) -> None:
         """Announces that a live session goes on at another provider."""

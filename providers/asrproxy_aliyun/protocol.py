@@ -157,9 +157,11 @@ class Task:
             self.state = State.ENDED
             return Ended("")
         # A failure that says success contradicts itself.
-        raise (
+        error = (
             error_of_status(code, message) if code != SUCCESS else Garbled("NLS failed a task with the status of success", vendor_code=code)
         )
+        error.vendor_id = self.task_id
+        raise error
 
     def _own(self, task_id: object, *, failed: bool) -> None:
         if failed and not task_id:

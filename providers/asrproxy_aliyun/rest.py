@@ -92,7 +92,9 @@ def decoded(answer: Answer) -> dict[str, Any]:
 
 def refusal_of(answer: Answer, body: dict[str, Any]) -> Exception:
     """The typed error of an answer with a code."""
-    return error_of_status(body["status"], str(body.get("message") or ""), retry_after=retry_after(answer.headers.get("Retry-After")))
+    error = error_of_status(body["status"], str(body.get("message") or ""), retry_after=retry_after(answer.headers.get("Retry-After")))
+    error.vendor_id = vendor_id_of(body)
+    return error
 
 
 _LONGEST_ID: Final = 200

@@ -73,7 +73,9 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ProviderEr
     if 300 <= status < 400:
         said = "redirects are not followed, set base_url to where it points"
     message = f"the server answered {status}" + (f": {said}" if said else "")
-    return kind(message, vendor_code=status, retry_after=_retry_after(headers) if kind.retryable else None)
+    error = kind(message, vendor_code=status, retry_after=_retry_after(headers) if kind.retryable else None)
+    error.vendor_id = headers.get("x-request-id")
+    return error
 
 
 def _object(body: bytes) -> dict[str, object] | None:

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from asrproxy.events import (
     AttemptEnded,
+    BudgetRefused,
     CircuitChanged,
     ConfigReloaded,
     Event,
@@ -25,9 +26,9 @@ from asrproxy.events import (
     RetryScheduled,
     TokenRefreshed,
 )
-from asrproxy.figures import Connections, DecoderFigures, Figures, FleetFigures, PolicyFigures, ProviderFigures, TokenAge
+from asrproxy.figures import BudgetFigures, Connections, DecoderFigures, Figures, FleetFigures, PolicyFigures, ProviderFigures, TokenAge
 from asrproxy.ops.metrics import Metrics
-from asrproxy.plugin import Unavailable
+from asrproxy.plugin import Charge, Unavailable
 from asrproxy.stages import STAGES, Stage
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
@@ -36,13 +37,14 @@ ERROR = Unavailable("down")
 EVERY_EVENT: tuple[Event, ...] = (
     RequestEnded("r", "/v1/recognize", "default", "other", 200, None, 1.0, 2.0, 3, (Stage("decode", 0.0, 1.0, 1.0),)),
     RequestEnded("r", "/v1/stream", "default", "other", 101, None, 1.0, 2.0, 3, live=True),
-    AttemptEnded("r", "a", 1, 1.0, 2.0, None, sent_bytes=5, billed_seconds=2.0),
+    AttemptEnded("r", "a", 1, 1.0, 2.0, None, sent_bytes=5, billed_seconds=2.0, charge=Charge(0.1, "CNY", 2.0)),
     RetryScheduled("r", "a", 1, 0.1, ERROR),
     RetryRefused("r", "a", "budget"),
     CircuitChanged("a", "closed", "open"),
     LimitWaited("r", "a", "rate", "short", 0.1, refused=True),
     FailedOver("r", "default", "a", "a", ERROR),
     Hedged("r", "default", won=True),
+    BudgetRefused("r", "default", "a", "day"),
     TokenRefreshed("a", 0.1, 3600.0, None),
     ConfigReloaded(2, ERROR),
     LoopLagged(0.001),
@@ -62,6 +64,7 @@ FIGURES = Figures(
         )
     },
     fleet=FleetFigures(True, {"a": 2}),
+    budgets={"default": (BudgetFigures("day", 1.0, 2.0, "CNY", 60.0),)},
 )
 
 

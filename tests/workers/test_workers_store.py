@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from asrproxy.fleet import rate, token
+from asrproxy.fleet import rate, spending, token
 from asrproxy.fleet.redis import RedisScripts
 from asrproxy.fleet.scripts import Away
 from asrproxy.fleet.store import Store
@@ -22,9 +22,11 @@ from tests.fleet.serving import Server, Sidecar, most_over, permits
 
 RATE_KEYS = ["r", "r:sidecars", "r:open"]
 TOKEN_KEYS = ["t", "t:lock"]
+SPENDING_KEYS = ["s:sidecars", "s:day", "s:month"]
 
 Step = tuple[str, list[str], list[str | bytes | int | float]]
 
+_MONEY = st.floats(0, 1e6).map(repr)
 _OWNER = st.sampled_from("ab")
 _MARK = st.sampled_from(["m1", "m2"])
 _LIFE = st.sampled_from([3_600_000, 7_200_000])
@@ -32,6 +34,11 @@ _STEPS: st.SearchStrategy[Step] = st.one_of(
     st.tuples(st.just(token.ASK), st.just(TOKEN_KEYS), st.tuples(_OWNER, _MARK | st.just(""), st.just(900_000)).map(list)),
     st.tuples(st.just(token.KEEP), st.just(TOKEN_KEYS), st.tuples(_OWNER, st.sampled_from([b"v1", b"\xff\x00"]), _MARK, _LIFE).map(list)),
     st.tuples(st.just(token.RELEASE), st.just(TOKEN_KEYS[1:]), st.tuples(_OWNER).map(list)),
+    st.tuples(
+        st.just(spending.ASK),
+        st.just(SPENDING_KEYS),
+        st.tuples(_OWNER, st.just(15e6), _MONEY, _MONEY, st.just(3_600_000), _MONEY, _MONEY, st.just(7_200_000)).map(list),
+    ),
     st.tuples(st.just(rate.LEAVE), st.just(RATE_KEYS[1:2]), st.tuples(_OWNER).map(list)),
 )
 
@@ -58,6 +65,9 @@ async def test_tokens_and_leaving_answer_as_redis_does(redis: Server) -> None:  
                 assert isinstance(answer, list)
                 assert answer[:3] == expected[:3]
                 assert abs(int(answer[3]) - int(expected[3])) < 60_000
+            elif script == spending.ASK:
+                assert isinstance(answer, list)
+                assert [float(each) for each in answer] == pytest.approx([float(each) for each in expected], abs=1e-6)
             elif script != token.KEEP:
                 assert answer == (expected or 0)  # Lua says nothing where nothing was done
 
