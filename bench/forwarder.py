@@ -14,12 +14,13 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--gateway", required=True)
     parser.add_argument("--uvloop", action="store_true")
+    parser.add_argument("--token")
     arguments = parser.parse_args()
     url = f"{arguments.gateway}/stream/v1/asr?appkey={APPKEY}&format=wav&sample_rate=16000"
 
     async def upstream(app: web.Application):  # type: ignore[no-untyped-def]
-        app["token"] = token(arguments.gateway)
-        app["session"] = ClientSession(connector=TCPConnector(limit=64))
+        app["token"] = arguments.token or token(arguments.gateway)
+        app["session"] = ClientSession(connector=TCPConnector(limit=256))
         yield
         await app["session"].close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,6 +47,9 @@ class Running:
         own = self._root.cpu_times()
         return total + own.children_user + own.children_system
 
+    def pids(self) -> list[int]:
+        return [self._root.pid, *(each.pid for each in self._root.children(recursive=True))]
+
     def rss(self) -> int:
         total = 0
         for each in (self._root, *self._root.children(recursive=True)):
@@ -57,9 +61,12 @@ class Running:
 
 
 @contextmanager
-def started(command: Sequence[str], url: str, path: str = "/livez", *, within: float = 60.0) -> Iterator[Running]:
+def started(
+    command: Sequence[str], url: str, path: str = "/livez", *, within: float = 60.0, environment: Mapping[str, str] | None = None
+) -> Iterator[Running]:
     """The command while the context lasts, from the moment that `url` + `path` answers 200."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=None if os.environ.get("BENCH_LOG") else subprocess.DEVNULL)
+    output = None if os.environ.get("BENCH_LOG") else subprocess.DEVNULL
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=output, env=environment)
     try:
         wait_for(process, url + path, within)
         yield Running(process, url)
@@ -123,14 +130,31 @@ def sidecar(gateway: str, *, policy: str = "{}", pool: int = 64) -> Iterator[Run
 
 
 @contextmanager
-def forwarder(gateway: str, *, uvloop: bool = False) -> Iterator[Running]:
+def sidecar_of(text: str, *, ready: bool = True) -> Iterator[Running]:
+    """A sidecar on the configuration `text`, in which {listen} and {ops} stand for its addresses."""
+    port, ops = free_port(), free_port()
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "asrproxy.yaml"
+        file.write_text(text.replace("{listen}", f"127.0.0.1:{port}").replace("{ops}", f"127.0.0.1:{ops}"))
+        with started([ASRPROXY, "serve", "-c", str(file)], f"http://127.0.0.1:{port}", "/readyz" if ready else "/livez") as running:
+            yield running
+
+
+@contextmanager
+def forwarder(gateway: str, *, uvloop: bool = False, token: str | None = None) -> Iterator[Running]:
+    """token: None, one is asked for."""
     port = free_port()
     command = [sys.executable, "-m", "bench.forwarder", "--port", str(port), "--gateway", gateway, *(["--uvloop"] if uvloop else [])]
+    command += ["--token", token] if token is not None else []
     with started(command, f"http://127.0.0.1:{port}") as running:
         yield running
 
 
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints it; where `BENCH_RESULTS` names a file, a line of JSON goes there too."""
+    if (file := os.environ.get("BENCH_RESULTS")) is not None:
+        with open(file, "a", encoding="utf-8") as results:
+            results.write(json.dumps({"title": title, "head": list(head), "rows": [list(row) for row in rows]}, ensure_ascii=False) + "\n")
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     print(f"\n{title}")
     for row in (head, ["-" * width for width in widths], *rows):

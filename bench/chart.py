@@ -1,0 +1,88 @@
+"""Draws the tables of a run: bars on a logarithmic scale for what differs by orders, lines for what grows with load."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+STYLE = """
+  text { font: 13px system-ui, sans-serif; fill: #24323d } .small { font-size: 11px; fill: #5d6b76 } .title { font-size: 15px; font-weight: 600 }
+  .bar { fill: #9fb3c3 } .own { fill: #d9622b } .line { fill: none; stroke-width: 2.5 } .axis { stroke: #c3ccd3; stroke-width: 1 }
+"""
+COLOURS = ("#d9622b", "#4d7ea8", "#6a9955")
+OURS = "asrproxy"
+
+
+def draw(tables: Sequence[Mapping[str, Any]], folder: Path) -> Iterator[Path]:
+    """The pictures that the tables allow; each file's path once it is written."""
+    by_title = {table["title"]: table for table in tables}
+    if (table := by_title.get("Throughput, always asked")) is not None:
+        yield _written(folder / "bench-throughput.svg", bars(table, "requests/s", "Requests a second (more is better, logarithmic)"))
+        yield _written(folder / "bench-cpu.svg", bars(table, "CPU ms each", "CPU milliseconds a request (less is better, logarithmic)"))
+    if (table := by_title.get("Latency added at 0.8 s vendor latency, open loop")) is not None:
+        columns = ["added p50 ms", "p99", "p99.9"]
+        yield _written(folder / "bench-latency.svg", lines(table, columns, "Milliseconds added to the vendor's 800, by requests a second"))
+
+
+def _written(file: Path, text: str) -> Path:
+    file.write_text(text, "utf-8")
+    return file
+
+
+def bars(table: Mapping[str, Any], column: str, title: str) -> str:
+    """A bar a row, grouped as the rows are."""
+    at = table["head"].index(column)
+    values = [float(row[at]) for row in table["rows"]]
+    low, high = math.log10(min(values) / 2), math.log10(max(values))
+    left, width, step, top = 300, 620, 24, 50
+    parts, y, group = [f'<text class="title" x="16" y="26">{escape(title)}</text>'], top, ""
+    for row, value in zip(table["rows"], values, strict=True):
+        if row[0] != group:
+            group = row[0]
+            y += 12
+            parts.append(f'<text class="small" x="16" y="{y + 14}">{escape(group)}</text>')
+            y += 22
+        length = max(2.0, (math.log10(value) - low) / (high - low) * (width - 90))
+        kind = "own" if row[1].startswith(OURS) else "bar"
+        parts.append(f'<text x="{left - 10}" y="{y + 14}" text-anchor="end">{escape(row[1])}</text>')
+        parts.append(f'<rect class="{kind}" x="{left}" y="{y + 2}" width="{length:.0f}" height="16" rx="2"/>')
+        parts.append(f'<text class="small" x="{left + length + 8:.0f}" y="{y + 14}">{escape(row[at])}</text>')
+        y += step
+    return _picture("".join(parts), left + width + 20, y + 20)
+
+
+def lines(table: Mapping[str, Any], columns: Sequence[str], title: str) -> str:
+    """A line a column, over the first column's numbers."""
+    places = [float(row[0].removesuffix("/s")) for row in table["rows"]]
+    series = {name: [float(row[table["head"].index(name)]) for row in table["rows"]] for name in columns}
+    left, top, width, height = 70, 50, 760, 260
+    highest = max(1.0, max(max(values) for values in series.values()) * 1.1)
+    lowest = min(0.0, min(min(values) for values in series.values()))
+
+    def x(place: float) -> float:
+        return left + (place - places[0]) / ((places[-1] - places[0]) or 1) * width
+
+    def y(value: float) -> float:
+        return top + height - (value - lowest) / (highest - lowest) * height
+
+    parts = [f'<text class="title" x="16" y="26">{escape(title)}</text>']
+    for mark in (lowest, (lowest + highest) / 2, highest):
+        parts.append(f'<line class="axis" x1="{left}" x2="{left + width}" y1="{y(mark):.0f}" y2="{y(mark):.0f}"/>')
+        parts.append(f'<text class="small" x="{left - 8}" y="{y(mark) + 4:.0f}" text-anchor="end">{mark:.3g}</text>')
+    for place in places:
+        parts.append(f'<text class="small" x="{x(place):.0f}" y="{top + height + 18}" text-anchor="middle">{place:g}/s</text>')
+    for colour, (name, values) in zip(COLOURS, series.items(), strict=False):
+        points = " ".join(f"{x(place):.1f},{y(value):.1f}" for place, value in zip(places, values, strict=True))
+        parts.append(f'<polyline class="line" stroke="{colour}" points="{points}"/>')
+        number = list(series).index(name)
+        parts.append(f'<rect x="{left + 150 * number}" y="{top + height + 34}" width="14" height="14" fill="{colour}"/>')
+        parts.append(f'<text x="{left + 150 * number + 20}" y="{top + height + 46}">{escape(name)}</text>')
+    return _picture("".join(parts), left + width + 30, top + height + 66)
+
+
+def _picture(inside: str, width: float, height: float) -> str:
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}"><style>{STYLE}</style>'
+    return f'{head}<rect width="100%" height="100%" fill="#fff"/>{inside}</svg>\n'
