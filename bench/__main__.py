@@ -1,8 +1,8 @@
 """Everything, in one run on this machine: `python -m bench [--quick] [--only SECTION …] [--results FILE] [--draw]`.
 
-Each section is a program of its own (`python -m bench.latency` …) that prints a table of what it measured side by side; their tables are kept as
-JSON lines, and drawn into docs/images with `--draw`. `--quick` takes a few minutes and says less. Peers are installed below .cache/bench the
-first time; what cannot be installed is left out and said.
+Each section is a program of its own (`python -m bench.latency` …) that prints a table of what it measured side by side; the tables are kept
+as JSON lines, and drawn into docs/images with `--draw`. `--quick` takes a few minutes and says less. Peers are installed below .cache/bench
+the first time; what cannot be installed is left out and said.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 STYLE = """
-  text { font: 13px system-ui, sans-serif; fill: #24323d } .small { font-size: 11px; fill: #5d6b76 } .title { font-size: 15px; font-weight: 600 }
+  text { font: 13px system-ui, sans-serif; fill: #24323d } .small { font-size: 11px; fill: #5d6b76 }
+  .title { font-size: 15px; font-weight: 600 }
   .bar { fill: #9fb3c3 } .own { fill: #d9622b } .line { fill: none; stroke-width: 2.5 } .axis { stroke: #c3ccd3; stroke-width: 1 }
 """
 COLOURS = ("#d9622b", "#4d7ea8", "#6a9955")
@@ -60,7 +61,7 @@ def lines(table: Mapping[str, Any], columns: Sequence[str], title: str) -> str:
     series = {name: [float(row[table["head"].index(name)]) for row in table["rows"]] for name in columns}
     left, top, width, height = 70, 50, 760, 260
     highest = max(1.0, max(max(values) for values in series.values()) * 1.1)
-    lowest = min(0.0, min(min(values) for values in series.values()))
+    lowest = min(0.0, *(min(values) for values in series.values()))
 
     def x(place: float) -> float:
         return left + (place - places[0]) / ((places[-1] - places[0]) or 1) * width
@@ -72,8 +73,7 @@ def lines(table: Mapping[str, Any], columns: Sequence[str], title: str) -> str:
     for mark in (lowest, (lowest + highest) / 2, highest):
         parts.append(f'<line class="axis" x1="{left}" x2="{left + width}" y1="{y(mark):.0f}" y2="{y(mark):.0f}"/>')
         parts.append(f'<text class="small" x="{left - 8}" y="{y(mark) + 4:.0f}" text-anchor="end">{mark:.3g}</text>')
-    for place in places:
-        parts.append(f'<text class="small" x="{x(place):.0f}" y="{top + height + 18}" text-anchor="middle">{place:g}/s</text>')
+    parts += [f'<text class="small" x="{x(place):.0f}" y="{top + height + 18}" text-anchor="middle">{place:g}/s</text>' for place in places]
     for colour, (name, values) in zip(COLOURS, series.items(), strict=False):
         points = " ".join(f"{x(place):.1f},{y(value):.1f}" for place, value in zip(places, values, strict=True))
         parts.append(f'<polyline class="line" stroke="{colour}" points="{points}"/>')
