@@ -1,7 +1,8 @@
 """The injector as admission policies: CEL that the API server evaluates itself, made of the same tables and parts as the patch.
 
-A MutatingAdmissionPolicy can change a pod or leave it, and not say why. So a ValidatingAdmissionPolicy goes with it, which looks at the pod
-afterwards, and refuses (or warns of) one that asks for a sidecar and has none, in the injector's own words.
+There are two MutatingAdmissionPolicies, as there are two webhooks: for all pods of the namespaces that ask, and for the pods that ask. So
+one that cannot be evaluated is in nobody else's way. Such a policy changes a pod or leaves it, and cannot say why: a
+ValidatingAdmissionPolicy looks at the pods that ask afterwards, and refuses (or warns of) those without a sidecar in the injector's words.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from asrproxy.kube.sidecar import (
 )
 
 GROUP: Final = "admissionregistration.k8s.io/v1"
-POLICY: Final = "inject.asrproxy.io"
+OF_NAMESPACE: Final = "namespace.inject.asrproxy.io"
+OF_POD: Final = "pod.inject.asrproxy.io"
 REFUSAL: Final = "refuse.asrproxy.io"
 
 Manifest = dict[str, Any]
@@ -46,37 +48,62 @@ _HEAD: Final = f"""\
 
 def manifests(settings: InjectionSettings) -> str:
     """The policies and their bindings as YAML."""
-    documents = [mutating(settings), _binding("Mutating", POLICY, {}), validating(settings)]
-    documents.append(_binding("Validating", REFUSAL, {"validationActions": ["Deny" if settings.fail == "closed" else "Warn"]}))
+    documents = [*mutating(settings), *validating(settings)]
     texts = [yaml.dump(each, Dumper=_Dumper, sort_keys=False, width=10**6, allow_unicode=True) for each in documents]
     return _HEAD + "---\n".join(texts)
 
 
-def mutating(settings: InjectionSettings) -> Manifest:
-    """Kubernetes 1.36 and later."""
-    spec = {
-        **_rules(settings),
-        "reinvocationPolicy": "IfNeeded",
-        "variables": [{"name": name, "expression": each} for name, each in variables(settings).items() if name not in _FOR_REFUSAL],
-        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patch(settings)}}],
-    }
-    return {"apiVersion": GROUP, "kind": "MutatingAdmissionPolicy", "metadata": {"name": POLICY}, "spec": spec}
+def mutating(settings: InjectionSettings) -> list[Manifest]:
+    """Policies and bindings, in turn. Kubernetes 1.36 and later."""
+    says = {"key": key(INJECT), "operator": "In", "values": ["true"]}
+    silent = {"key": key(INJECT), "operator": "NotIn", "values": ["true", "false"]}
+    no_refusal = {"key": key(INJECT), "operator": "NotIn", "values": ["false"]}
+    speaks = " || ".join(f"(has(object.metadata.{each}) && {render(key(INJECT))} in object.metadata.{each})" for each in _PLACES)
+    return [
+        _mutating(OF_NAMESPACE, settings),
+        _binding("Mutating", OF_NAMESPACE, says, objectSelector={"matchExpressions": [no_refusal]}),
+        _mutating(OF_POD, settings, matchConditions=[{"name": "speaks", "expression": speaks}]),
+        _binding("Mutating", OF_POD, silent),
+    ]
 
 
-def validating(settings: InjectionSettings) -> Manifest:
-    """Kubernetes 1.30 and later."""
+def validating(settings: InjectionSettings) -> list[Manifest]:
+    """The policy and its binding. Kubernetes 1.30 and later."""
     rule = {
-        "expression": "variables.injected || !variables.asks || size(variables.refusals) == 0",
+        "expression": "variables.injected || (!variables.wanted && size(variables.refusals) == 0)",
         "message": "asrproxy: no sidecar",
-        "messageExpression": '"asrproxy: no sidecar: " + variables.refusals[0]',
+        "messageExpression": '"asrproxy: no sidecar: " + (size(variables.refusals) > 0 ? variables.refusals[0] : "nothing has put one in")',
         "reason": "Forbidden",
     }
+    own = f"k.startsWith({render(PREFIX)}) && k != {render(key(STATUS))}"
+    asks = " || ".join(f"(has(object.metadata.{each}) && object.metadata.{each}.exists(k, {own}))" for each in _PLACES)
     spec = {
         **_rules(settings),
+        "matchConditions": [{"name": "asks", "expression": asks}],
         "variables": [{"name": name, "expression": each} for name, each in variables(settings).items() if name not in _FOR_PATCH],
         "validations": [rule],
     }
-    return {"apiVersion": GROUP, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": REFUSAL}, "spec": spec}
+    allowing = {"key": key(INJECT), "operator": "NotIn", "values": ["false"]}
+    actions = ["Deny" if settings.fail == "closed" else "Warn"]
+    return [_policy("Validating", REFUSAL, spec), _binding("Validating", REFUSAL, allowing, actions=actions)]
+
+
+_PLACES: Final = ("labels", "annotations")
+
+
+def _mutating(name: str, settings: InjectionSettings, **more: Any) -> Manifest:
+    spec = {
+        **_rules(settings),
+        **more,
+        "reinvocationPolicy": "IfNeeded",
+        "variables": [{"name": name, "expression": each} for name, each in variables(settings).items()],
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patch(settings)}}],
+    }
+    return _policy("Mutating", name, spec)
+
+
+def _policy(prefix: str, name: str, spec: Manifest) -> Manifest:
+    return {"apiVersion": GROUP, "kind": f"{prefix}AdmissionPolicy", "metadata": {"name": name}, "spec": spec}
 
 
 def _rules(settings: InjectionSettings) -> Manifest:
@@ -84,20 +111,19 @@ def _rules(settings: InjectionSettings) -> Manifest:
     return {"failurePolicy": "Fail" if settings.fail == "closed" else "Ignore", "matchConstraints": {"resourceRules": [pods]}}
 
 
-def _binding(prefix: str, policy: str, more: Manifest) -> Manifest:
-    selector = [
-        {"key": key(INJECT), "operator": "NotIn", "values": ["false"]},
-        {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]},
-    ]
-    spec = {"policyName": policy, **more, "matchResources": {"namespaceSelector": {"matchExpressions": selector}}}
+def _binding(prefix: str, policy: str, namespaces: Manifest, *, actions: list[str] | None = None, **pods: Any) -> Manifest:
+    """namespaces: a label's requirement. pods: an object selector."""
+    system = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}
+    spec = {
+        "policyName": policy,
+        **({} if actions is None else {"validationActions": actions}),
+        "matchResources": {"namespaceSelector": {"matchExpressions": [namespaces, system]}, **pods},
+    }
     return {"apiVersion": GROUP, "kind": f"{prefix}AdmissionPolicyBinding", "metadata": {"name": policy}, "spec": spec}
 
 
-# Variables that only one of the policies has a use for.
-_FOR_REFUSAL: Final = ("asks",)
+# Variables that only the patch has a use for.
 _FOR_PATCH: Final = ("config", "secret", "route", "image", "env", "ownGrace", "wait", "grace", "names", "initNames", "position")
-
-
 _NO_SECRET: Final = 'variables.secret == ""'  # noqa: S105 -- a condition
 
 
@@ -117,10 +143,6 @@ def variables(settings: InjectionSettings) -> dict[str, str]:
         "initContainers": choice("has(object.spec.initContainers)", "object.spec.initContainers", "[]"),
         "everyContainer": "variables.initContainers + object.spec.containers",
         "injected": f"{render(key(STATUS))} in variables.annotations && variables.everyContainer.exists(c, c.name == {render(NAME)})",
-        "asks": (
-            f"{render(key(INJECT))} in variables.labels"
-            f" || variables.annotations.exists(k, k.startsWith({render(PREFIX)}) && k != {render(key(STATUS))})"
-        ),
         "said": joined(
             [lookup_list(key(INJECT), "variables.annotations"), lookup_list(key(INJECT), "variables.labels")],
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -106,6 +107,18 @@ class _Text:
 class _Plain(yaml.SafeDumper):
     def ignore_aliases(self, data: object) -> bool:
         return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if is_ambiguous(text) else None)
+
+
+def is_ambiguous(text: str) -> bool:
+    """Whether some reader takes it for something else than text: YAML 1.1 and 1.2 have different numbers and switches."""
+    return re.fullmatch(r"[-+.]?[0-9][-+.0-9_:eExXoObBa-fA-F]*|(?i:y|n|yes|no|on|off|true|false|null|~)|", text) is not None
+
+
+_Plain.add_representer(str, _text)
 
 
 class _Roomy(_Plain):

@@ -13,7 +13,7 @@ from typing import Any, Final
 import yaml
 
 from asrproxy.errors import ConfigError
-from asrproxy.kube.edit import Uneditable, edited
+from asrproxy.kube.edit import Uneditable, edited, is_ambiguous
 from asrproxy.kube.inject import inject
 from asrproxy.kube.kinds import PODS, Found, pods
 from asrproxy.kube.patch import Add, Patch, apply
@@ -72,7 +72,10 @@ def _document(piece: Piece, name: str, settings: InjectionSettings, refusals: li
             refusals.append(Refusal(f"{name}:{piece.line}", found.name, str(error)))
     if not patches:
         return piece.body
-    return _patched(piece.body, document, patches)
+    try:
+        return _patched(piece.body, document, patches)
+    except ConfigError as error:
+        raise ConfigError(f"{name}:{piece.line}: {error}") from None
 
 
 def _patched(body: str, document: Any, patches: list[tuple[Found, Patch]]) -> str:
@@ -86,7 +89,10 @@ def _patched(body: str, document: Any, patches: list[tuple[Found, Patch]]) -> st
             return text
     except (Uneditable, yaml.YAMLError):
         pass
-    return _round_trip(body, whole)
+    text = _round_trip(body, whole)
+    if _parsed(text) != document:
+        raise ConfigError("the document uses aliases in a way that does not let a sidecar in: write them out")
+    return text
 
 
 def _round_trip(body: str, patch: list[Add]) -> str:
@@ -104,7 +110,7 @@ def _round_trip(body: str, patch: list[Add]) -> str:
         place = document
         for part in each.path[:-1]:
             place = _own(place, part)
-        apply((Add(each.path[-1:], _unshared(each.value)),), place)
+        apply((Add(each.path[-1:], _unmistakable(each.value)),), place)
     out = io.StringIO()
     parser.dump(document, out)
     return out.getvalue()
@@ -118,6 +124,21 @@ def _own(place: Any, part: str | int) -> Any:
         below.yaml_set_anchor(None)
         place[part] = below
     return below
+
+
+def _unmistakable(value: Any) -> Any:
+    """A copy in which text that a reader may take for something else stands in quotes."""
+    from ruamel.yaml.scalarstring import SingleQuotedScalarString
+
+    match value:
+        case dict():
+            return {key: _unmistakable(each) for key, each in value.items()}
+        case list():
+            return [_unmistakable(each) for each in value]
+        case str() if is_ambiguous(value):
+            return SingleQuotedScalarString(value)
+        case _:
+            return value
 
 
 def _unshared(value: Any) -> Any:

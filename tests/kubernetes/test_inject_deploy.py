@@ -7,7 +7,6 @@ import base64
 import shutil
 import ssl
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from asrproxy.kube.webhook import webhook
 from tests.kubernetes.api_server_cel import Program
 from tests.kubernetes.conftest import ROOT
 from tests.kubernetes.pods import DEFAULTS
+from tests.kubernetes.selectors import selects
 from tests.kubernetes.validity import NEWEST, OLDEST, restricted_faults, schema_faults
 
 DEPLOY = ROOT / "deploy" / "k8s"
@@ -112,7 +112,7 @@ def test_the_committed_policy_is_what_its_settings_make() -> None:
 
 def test_the_policys_manifests_build(folder: Path) -> None:
     documents = built(folder / "admission-policy")
-    assert len(documents) == 4
+    assert len(documents) == 6
     for document in documents:
         assert schema_faults(document, NEWEST) == []
 
@@ -152,13 +152,3 @@ def test_a_pod_reaches_the_address_that_is_meant_for_it(
         and all(Program(one["expression"]).run({"object": celpy.json_to_cel(pod)}) for one in each.get("matchConditions", []))
     ]
     assert reached == ([] if address is None else [address])
-
-
-def selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
-    """Kubernetes' label selectors, as far as these manifests use them."""
-    for each in (selector or {}).get("matchExpressions", []):
-        inside = labels.get(each["key"]) in each["values"]
-        assert each["operator"] in ("In", "NotIn")
-        if inside is (each["operator"] == "NotIn"):
-            return False
-    return True

@@ -323,3 +323,13 @@ def test_a_closed_pipe_is_no_stack_trace(terminal: Terminal) -> None:
         process.stdout = None
         _, said = process.communicate(big.encode(), timeout=60)
     assert b"Traceback" not in said
+
+
+@pytest.mark.parametrize("name", ["yes", "1e3", "0x1f", "null", "1.5", "12", "on"])
+def test_a_name_that_reads_like_something_else_stays_text(name: str) -> None:
+    """YAML 1.1, which Kubernetes reads, and 1.2 differ in what is a number or a switch."""
+    aliased = ALIASES.replace('{asrproxy.io/inject: "false"}', "{}")
+    for text in (DEPLOYMENT, aliased):
+        done = injected(text, "x", InjectionSettings(config=name.replace("_", ""), route=name)).text
+        assert f"name: '{name}'" in done
+        assert f"- '{name}'" in done

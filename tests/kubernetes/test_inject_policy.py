@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import celpy
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -21,6 +22,7 @@ from asrproxy.kube.settings import InjectionSettings
 from tests.kubernetes.api_server_cel import CelFailure, Policy, Program
 from tests.kubernetes.json_patch import patched
 from tests.kubernetes.pods import DEFAULTS, Pod, Shape, pods, shape, shapes, simple
+from tests.kubernetes.selectors import selects
 from tests.kubernetes.validity import NEWEST, pod_faults, schema_faults
 
 ASKED_BY_NAMESPACE = {"kubernetes.io/metadata.name": "team", "asrproxy.io/inject": "true"}
@@ -34,20 +36,45 @@ class Cluster:
     """What an API server makes of a pod, once with the policies in it."""
 
     def __init__(self, decided: InjectionSettings) -> None:
-        self.changing, self.refusing = mutating(decided)["spec"], validating(decided)["spec"]
-        self._changing, self._refusing = Policy(self.changing), Policy(self.refusing)
-        [self._patch] = [Program(each["jsonPatch"]["expression"]) for each in self.changing["mutations"]]
-        [validation] = self.refusing["validations"]
-        self._passes, self._message = Program(validation["expression"]), Program(validation["messageExpression"])
+        self._changing = [_Admission(*each) for each in _pairs(mutating(decided))]
+        [self._refusing] = [_Admission(*each) for each in _pairs(validating(decided))]
 
     def patch(self, pod: Pod, labels: Mapping[str, str] = ASKED_BY_NAMESPACE) -> list[dict[str, Any]]:
-        return self._changing.evaluate(self._patch, pod, labels)  # type: ignore[no-any-return]
+        """At most one of the policies has a say about a pod."""
+        patches = [each.evaluate("expression", pod, labels) for each in self._changing if each.matches(pod, labels)]
+        assert len(patches) <= 1
+        return patches[0] if patches else []
 
     def refusal(self, pod: Pod, labels: Mapping[str, str] = ASKED_BY_NAMESPACE) -> str | None:
         """Of a pod after its patch."""
-        if self._refusing.evaluate(self._passes, pod, labels):
+        if not self._refusing.matches(pod, labels) or self._refusing.evaluate("expression", pod, labels):
             return None
-        return str(self._refusing.evaluate(self._message, pod, labels))
+        return str(self._refusing.evaluate("messageExpression", pod, labels))
+
+
+def _pairs(documents: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    pairs = list(zip(documents[::2], documents[1::2], strict=True))
+    assert all(policy["metadata"]["name"] == binding["spec"]["policyName"] for policy, binding in pairs)
+    return [(policy["spec"], binding["spec"]) for policy, binding in pairs]
+
+
+class _Admission:
+    """A policy with its binding."""
+
+    def __init__(self, policy: dict[str, Any], binding: dict[str, Any]) -> None:
+        self._policy, self._resources = Policy(policy), binding["matchResources"]
+        self._conditions = [Program(each["expression"]) for each in policy.get("matchConditions", [])]
+        [rule] = [each.get("jsonPatch", each) for each in policy.get("mutations") or policy["validations"]]
+        self._programs = {name: Program(text) for name, text in rule.items() if name.endswith("xpression")}
+
+    def matches(self, pod: Pod, labels: Mapping[str, str]) -> bool:
+        chosen = selects(self._resources.get("namespaceSelector"), labels)
+        chosen = chosen and selects(self._resources.get("objectSelector"), pod["metadata"].get("labels") or {})
+        # A policy's conditions are evaluated before its variables, and without the namespace.
+        return chosen and all(each.run({"object": celpy.json_to_cel(pod)}) for each in self._conditions)
+
+    def evaluate(self, name: str, pod: Pod, labels: Mapping[str, str]) -> Any:
+        return self._policy.evaluate(self._programs[name], pod, labels)
 
 
 @cache
@@ -63,15 +90,20 @@ def _compiled() -> None:
 
 
 def agrees(pod: Pod, decided: InjectionSettings) -> None:
-    """Both patches are the same, operation for operation; and so are the reasons for having none."""
-    here = cluster(decided)
+    """Both patches are the same, operation for operation, and so are the reasons for having none; where a namespace asks, and not."""
+    _agrees(pod, decided, ASKED_BY_NAMESPACE)
+    _agrees(pod, decided.model_copy(update={"opt_in": True}), {})
+
+
+def _agrees(pod: Pod, decided: InjectionSettings, labels: dict[str, str]) -> None:
+    here = cluster(decided.model_copy(update={"opt_in": False}))
     try:
         expected, reason, asked = [each.written() for each in inject(pod, decided)], None, False
     except Refused as error:
         expected, reason, asked = [], str(error), error.asked
-    given = here.patch(pod)
+    given = here.patch(pod, labels)
     assert given == expected
-    told = here.refusal(patched(pod, given))
+    told = here.refusal(patched(pod, given), labels)
     if reason is None or not asked:
         assert told is None
     else:
@@ -116,8 +148,19 @@ def test_the_namespaces_label_asks_for_its_pods() -> None:
     assert cluster().patch(unasked, {"asrproxy.io/inject": "later"}) == []
     assert cluster().patch(unasked, ASKED_BY_NAMESPACE) != []
     assert cluster().patch(asked, {}) == cluster().patch(asked, ASKED_BY_NAMESPACE) != []
+    assert cluster().patch(asked, {"asrproxy.io/inject": "false"}) == []
+    assert cluster().patch(asked, {**ASKED_BY_NAMESPACE, "kubernetes.io/metadata.name": "kube-system"}) == []
     agent = shape("host-network-unasked")
     assert (cluster().patch(agent), cluster().refusal(agent)) == ([], None)
+
+
+def test_a_pod_that_asks_and_that_no_policy_changed_is_refused() -> None:
+    """As where the cluster is older than the mutating policies, or could not evaluate one."""
+    asked = simple(inject="true")
+    assert cluster().refusal(asked) == "asrproxy: no sidecar: nothing has put one in"
+    assert cluster().refusal(patched(asked, cluster().patch(asked))) is None
+    assert cluster().refusal(simple(inject="false")) is None
+    assert cluster().refusal(simple(mode="classic"), {}) is None  # it does not ask, nor does its namespace
 
 
 def test_a_type_that_is_not_its_fields_is_noticed() -> None:
@@ -138,21 +181,19 @@ def _types() -> dict[str, Any]:
 def test_the_policies_are_of_kubernetes_schema(decided: InjectionSettings) -> None:
     documents = list(yaml.safe_load_all(manifests(decided)))
     assert [each["kind"] for each in documents] == [
-        "MutatingAdmissionPolicy",
-        "MutatingAdmissionPolicyBinding",
-        "ValidatingAdmissionPolicy",
-        "ValidatingAdmissionPolicyBinding",
+        *["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"] * 2,
+        *["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"],
     ]
     for document in documents:
         for version in ("1.36", NEWEST):
             assert schema_faults(document, version) == []
-    assert documents[0]["spec"] == mutating(decided)["spec"]
-    assert documents[0]["spec"]["failurePolicy"] == ("Fail" if decided.fail == "closed" else "Ignore")
-    assert documents[3]["spec"]["validationActions"] == (["Deny"] if decided.fail == "closed" else ["Warn"])
+    assert documents == [*mutating(decided), *validating(decided)]
+    assert {each["spec"].get("failurePolicy") for each in documents[::2]} == {"Fail" if decided.fail == "closed" else "Ignore"}
+    assert documents[5]["spec"]["validationActions"] == (["Deny"] if decided.fail == "closed" else ["Warn"])
 
 
 def test_variables_lean_on_earlier_ones_only_and_none_is_idle() -> None:
-    for spec in (mutating(DEFAULTS)["spec"], validating(DEFAULTS)["spec"]):
+    for spec in (mutating(DEFAULTS)[0]["spec"], validating(DEFAULTS)[0]["spec"]):
         before: set[str] = set()
         for variable in spec["variables"]:
             used = set(re.findall(r"variables\.(\w+)", variable["expression"]))
