@@ -7,6 +7,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from asrproxy import __version__
+from asrproxy.api import openapi_openai
 from asrproxy.api.parameters import ENCODINGS, ResponseFormat
 from asrproxy.api.problems import FACES, INTERNAL, METHOD_NOT_ALLOWED
 from asrproxy.api.render import dumped
@@ -52,6 +53,7 @@ def document() -> dict[str, Any]:
         },
         "paths": {
             "/v1/recognize": {"post": _recognize()},
+            **openapi_openai.paths(_problems()),
             "/v1/status": {"get": _plain("What runs here.", {"type": "object"}, secured=True)},
             "/livez": {"get": _plain("The loop turns.", {"type": "object"})},
             "/readyz": {"get": _plain("Whether the default route can answer.", {"type": "object"}, unavailable=True)},
@@ -59,7 +61,7 @@ def document() -> dict[str, Any]:
             "/openapi.json": {"get": _plain("This document.", {"type": "object"})},
         },
         "components": {
-            "schemas": {"Error": _error(), "Segment": _segment(), "Transcript": _transcript()},
+            "schemas": {"Error": _error(), "Segment": _segment(), "Transcript": _transcript(), **openapi_openai.schemas()},
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": "Only where server.tokens is set."}},
         },
     }
