@@ -36,6 +36,10 @@ PARAMETERS: Final[dict[str, tuple[dict[str, Any], str]]] = {
 }
 
 
+_FACES: Final = [face for face in (*FACES.values(), INTERNAL, METHOD_NOT_ALLOWED) if face.status != 499]
+"""What callers are told; 499 is for those who have gone."""
+
+
 async def openapi(request: web.Request) -> web.Response:
     """The document, the same for every configuration."""
     return web.Response(body=dumped(document()), content_type="application/json")
@@ -54,6 +58,7 @@ def document() -> dict[str, Any]:
         "paths": {
             "/v1/recognize": {"post": _recognize()},
             **openapi_openai.paths(_problems()),
+            "/v1/stream": {"get": _stream()},
             "/v1/status": {"get": _plain("What runs here.", {"type": "object"}, secured=True)},
             "/livez": {"get": _plain("The loop turns.", {"type": "object"})},
             "/readyz": {"get": _plain("Whether the default route can answer.", {"type": "object"}, unavailable=True)},
@@ -108,9 +113,29 @@ def _recognize() -> dict[str, Any]:
     }
 
 
+def _stream() -> dict[str, Any]:
+    """A WebSocket: OpenAPI knows the handshake only."""
+    return {
+        "summary": "Live audio over a WebSocket",
+        "description": (
+            'First a text `{"type": "start", "sample_rate": 16000}` (also `encoding`, `language`, `interim`, `route`, `words`, '
+            '`punctuation`, `itn`, `vocabulary`), then binary frames of audio, then `{"type": "stop"}`. Back come `started`, `interim`, '
+            "`final`, `done` or `error`."
+        ),
+        "security": [{}, {"bearer": []}],
+        "responses": {
+            "101": {"description": "The socket is open."},
+            "400": _problem("invalid_parameter: no upgrade was asked for"),
+            "401": _problem("unauthorized"),
+            "403": _problem("forbidden"),
+            "503": _problem("draining"),
+        },
+    }
+
+
 def _problems() -> dict[str, Any]:
     codes: dict[int, set[str]] = {}
-    for face in (*FACES.values(), INTERNAL, METHOD_NOT_ALLOWED):
+    for face in _FACES:
         codes.setdefault(face.status, set()).add(face.code)
     return {str(status): _problem(", ".join(sorted(words))) for status, words in sorted(codes.items())}
 
@@ -147,7 +172,7 @@ def _headers() -> dict[str, Any]:
 
 
 def _error() -> dict[str, Any]:
-    codes = sorted({face.code for face in (*FACES.values(), INTERNAL, METHOD_NOT_ALLOWED)})
+    codes = sorted({face.code for face in _FACES})
     return {
         "type": "object",
         "required": ["error"],
