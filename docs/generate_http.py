@@ -89,7 +89,7 @@ def _inputs(operation: Mapping[str, Any]) -> Iterator[str]:
     for each in operation.get("parameters", ()):
         where = "query or form" if each["name"] in fields else each["in"]
         fields.pop(each["name"], None)
-        yield f"| `{each['name']}` | {where} | {_value(each['schema'])} | {each['description']} |"
+        yield f"| `{each['name']}` | {where} | {_value(each['schema'])} | {each.get('description', '')} |"
     for name, schema in fields.items():
         yield f"| `{name}` | form | {_value(schema)} | {schema.get('description', '')} |"
 
