@@ -137,13 +137,18 @@ def problem(error: BaseException, request_id: str) -> web.Response:
         status=face_of(error).status,
         content_type="application/json",
     )
-    if isinstance(error, AsrError) and error.retry_after is not None:
-        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    if isinstance(error, AsrError) and (seconds := _pause(error, response.status)) is not None:
+        response.headers["Retry-After"] = str(max(1, math.ceil(seconds)))
     if response.status >= 500 and not body["retryable"]:
         response.headers["X-Should-Retry"] = "false"  # OpenAI's clients go by it; by the status alone they repeat every 5xx
     if isinstance(error, errors.Unauthorized):
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def _pause(error: AsrError, status: int) -> float | None:
+    """Seconds after which to come back. Who is told to do so is told when: where a vendor does not say, the least that the header can."""
+    return 1.0 if error.retry_after is None and status in {429, 503} else error.retry_after
 
 
 def of_aiohttp(error: web.HTTPException, request: web.Request, request_id: str) -> tuple[errors.AsrError, web.Response]:

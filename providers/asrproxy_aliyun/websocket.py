@@ -78,6 +78,7 @@ class Lines:
         self._pool = pool
         self._url = URL(f"ws{settings.gateway.removeprefix('http')}{WS_PATH}")
         self._kept: deque[tuple[float, str, Line]] = deque()
+        self._sweeping: asyncio.Task[None] | None = None
         self.opened = 0
 
     @asynccontextmanager
@@ -100,13 +101,31 @@ class Lines:
             await line.close(_GOODBYE)
             raise
         if self._settings.websocket.reuse and line.open:
-            self._kept.append((asyncio.get_running_loop().time(), token, line))
+            self._keep(token, line)
         else:
             await line.close(_GOODBYE)
 
     async def aclose(self) -> None:
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.gather(self._sweeping, return_exceptions=True)
         while self._kept:
             await self._kept.pop()[2].close(_GOODBYE)
+
+    def _keep(self, token: str, line: Line) -> None:
+        self._kept.append((asyncio.get_running_loop().time(), token, line))
+        if self._sweeping is None or self._sweeping.done():
+            self._sweeping = asyncio.create_task(self._sweep(), name="aliyun-idle-lines")
+
+    async def _sweep(self) -> None:
+        """Closes lines that nobody has used for `pool.idle`, until there are none."""
+        time = asyncio.get_running_loop().time
+        while self._kept:
+            if (left := self._kept[0][0] + self._settings.pool.idle - time()) > 0:
+                await asyncio.sleep(left)
+                continue
+            _, _, line = self._kept.popleft()
+            await line.close(_GOODBYE)
 
     async def _take(self, token: str) -> Line | None:
         oldest = asyncio.get_running_loop().time() - self._settings.pool.idle
