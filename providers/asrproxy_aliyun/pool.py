@@ -187,7 +187,7 @@ class _Count:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Counts, and tells the calling task whether its connection is a kept one."""
+    """Counts, tells the calling task whether its connection is a kept one, and looks a name up anew once its address has failed."""
 
     def __init__(self, count: _Count, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -199,9 +199,13 @@ class _Connector(aiohttp.TCPConnector):
         self._count.asked += 1
         return connection
 
-    async def _create_connection(self, *args: Any, **kwargs: Any) -> Any:
+    async def _create_connection(self, req: Any, *args: Any, **kwargs: Any) -> Any:
         _KEPT.set(False)
-        protocol = await super()._create_connection(*args, **kwargs)
+        try:
+            protocol = await super()._create_connection(req, *args, **kwargs)
+        except BaseException:  # cancelled too: nobody may be there where a silent host has been
+            self.clear_dns_cache(req.url.raw_host, req.port)
+            raise
         self._count.made(protocol)
         return protocol
 

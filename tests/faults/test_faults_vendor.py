@@ -13,7 +13,7 @@ import pytest
 from asrproxy_aliyun.emulator import Emulator, Outage, Scripted
 from tests.faults.caller import Answer
 from tests.faults.proxy import FaultProxy
-from tests.faults.world import ATTEMPT, LONGER, TEXT, WAV, World, world
+from tests.faults.world import ATTEMPT, LONGER, WAV, World, world
 
 CALLERS = 6
 MANY = 200
