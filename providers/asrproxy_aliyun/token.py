@@ -29,7 +29,7 @@ from asrproxy.plugin import (
 _EARLY: Final = 300.0
 _EARLY_SHARE: Final = 0.25  # of the lifetime, for tokens that live less than twenty minutes
 _FAILURES: Final = 3
-_REFUSAL_HOLDS: Final = 30.0
+_REFUSAL_HOLDS: Final = 30.0  # seconds, as the next, and no longer than `reset`
 _UNPROVEN_HOLDS: Final = 5.0
 
 
@@ -131,7 +131,7 @@ class TokenLease:
         if self._refreshing is None:
             now = asyncio.get_running_loop().time()
             # The last replacement never worked either => asking for a token a call would only hammer the service
-            if not self._proven and now < self._replaced_at + _UNPROVEN_HOLDS:
+            if not self._proven and now < self._replaced_at + min(_UNPROVEN_HOLDS, self._reset):
                 raise refusal
             self._token = None
             self._replaced_at = now
@@ -164,8 +164,17 @@ class TokenLease:
             "expires_at": _iso(token.expire_time) if finite and token is not None else None,
             "refreshes": self._refreshes,
             "circuit": self._circuit.current_state,
+            "retry_after": self._held_for(),
             "error": str(self._failure) if self._failure else None,
         }
+
+    def _held_for(self) -> float | None:
+        """Seconds for which the service is not asked, None: it would be."""
+        now = asyncio.get_running_loop().time()
+        until = self._reset_at if self._circuit.current_state == pybreaker.STATE_OPEN else -math.inf
+        if self._refusal is not None:
+            until = max(until, self._refusal[0])
+        return round(until - now, 3) if until > now else None
 
     async def aclose(self) -> None:
         for task in (self._keeper, self._refreshing):
@@ -228,7 +237,7 @@ class TokenLease:
         self._failure = error
         self._reset_at = now + self._reset
         if isinstance(error, Refused):
-            self._refusal = (now + _REFUSAL_HOLDS, error)
+            self._refusal = (now + min(_REFUSAL_HOLDS, self._reset), error)
         # Tried again well before the old one ends; three faults in a row open the circuit.
         left = self._token.expires - now if self._token is not None else 0.0
         self._renew_at = now + min(30.0, max(1.0, left / 10))

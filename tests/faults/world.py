@@ -87,6 +87,13 @@ class Held:
         return all(getattr(self, name) <= getattr(other, name) for name in Held.__dataclass_fields__)
 
 
+def held_now(folder: Path) -> Held:
+    """What this process holds; folder: of spooled bodies."""
+    gc.collect()
+    children = sum(len((each / "children").read_text().split()) for each in Path("/proc/self/task").iterdir())
+    return Held(len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd")), len(list(folder.iterdir())), children)
+
+
 @dataclass
 class World:
     """running: the sidecar. folder: where bodies are spooled."""
@@ -96,9 +103,14 @@ class World:
     folder: Path
     events: list[Event]
 
-    async def ask(self, body: bytes = WAV, *, deadline: float = DEADLINE, **parameters: str) -> Answer:
+    @property
+    def deadline(self) -> float:
+        """Seconds that the policy gives a request."""
+        return self.running.runtime.current.configuration.policy.timeout.base
+
+    async def ask(self, body: bytes = WAV, **parameters: str) -> Answer:
         """One request, held to its deadline and the half second after it (times what a busy machine may take)."""
-        async with asyncio.timeout((deadline + GRACE) * LOADED):
+        async with asyncio.timeout((self.deadline + GRACE) * LOADED):
             return await ask(self.running.url, body, **parameters)
 
     async def ask_many(self, count: int, body: bytes = WAV, **parameters: Any) -> list[Answer]:
@@ -110,23 +122,18 @@ class World:
     def ended(self) -> list[RequestEnded]:
         return [event for event in self.events if isinstance(event, RequestEnded)]
 
-    def held(self) -> Held:
-        gc.collect()
-        children = sum(len((each / "children").read_text().split()) for each in Path("/proc/self/task").iterdir())
-        return Held(len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd")), len(list(self.folder.iterdir())), children)
-
     async def rests(self, before: Held | None = None) -> Held:
         """Returns when nothing is under way and no connection to the vendor is kept; nothing more is held than before."""
         while True:
-            held = self.held()
+            held = held_now(self.folder)
             busy = self.running.runtime.in_flight or self.cloud.in_flight or self.status()["in_flight"] or self.status()["pool"]["open"]
             if not busy and (before is None or held.no_more_than(before)):
                 return held
             await asyncio.sleep(0.02)
 
     async def recovers(self) -> None:
-        """Within one reset of the circuit: the first call that it lets through is answered, and then everybody is."""
-        while self.status()["circuit"]["retry_after"] is not None:
+        """Within one reset of the circuits: the first call that it lets through is answered, and then everybody is."""
+        while (now := self.status())["circuit"]["retry_after"] is not None or now["token"]["retry_after"] is not None:
             await asyncio.sleep(0.01)
         answer = await self.ask()
         assert answer.outcome == "ok", answer
