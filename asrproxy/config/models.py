@@ -281,6 +281,7 @@ class SharedSettings(Section):
     """`shared`: what all sidecars of an account share through Redis: one token, one rate, circuit hints."""
 
     redis: SecretStr = Field(description="redis://host:6379/0 or rediss://…; only reached off the request path.")
+    ca_file: Path | None = Field(None, description="With rediss://: PEM file of a private certification authority.")
     prefix: str = "asrproxy"
     timeout: Seconds = Field(0.25, gt=0, description="Redis slower than this is taken as down; requests go on with a local share.")
     secret: SecretStr | None = Field(

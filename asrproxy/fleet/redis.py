@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Self
 
 from asrproxy.config.models import SharedSettings
@@ -16,17 +18,19 @@ async def redis_ground(settings: SharedSettings) -> Ground:
     """Where the sidecars of an account meet. Redis need not be there yet. Raises ConfigError: a package is missing, or not an address."""
     secret = settings.secret.get_secret_value() if settings.secret is not None else None
     seal: Seal = Clear() if secret is None else await asyncio.to_thread(Sealed, secret)
-    return Ground("redis", RedisScripts(settings.redis.get_secret_value(), timeout=settings.timeout), seal, settings.prefix)
+    scripts = RedisScripts(settings.redis.get_secret_value(), timeout=settings.timeout, ca_file=settings.ca_file)
+    return Ground("redis", scripts, seal, settings.prefix)
 
 
 class RedisScripts:
     """Runs Lua scripts in Redis.
 
-    timeout: seconds for everything, connecting too. Nothing is repeated here: the caller knows what to do without Redis.
-    Raises ConfigError when made: no redis package, or not an address.
+    timeout: seconds for everything, connecting too. ca_file: whom a server's certificate must be from, None: the system's authorities.
+    Nothing is repeated here: the caller knows what to do without Redis. Raises ConfigError when made: no redis package, not an address, no
+    certificates in the file.
     """
 
-    def __init__(self, url: str, *, timeout: float) -> None:
+    def __init__(self, url: str, *, timeout: float, ca_file: Path | None = None) -> None:
         try:
             from redis.asyncio import Redis
             from redis.asyncio.retry import Retry
@@ -34,11 +38,18 @@ class RedisScripts:
             from redis.exceptions import RedisError
         except ImportError as error:
             raise ConfigError("shared.redis needs the redis package: pip install 'asrproxy[redis]'") from error
+        trust: dict[str, Any] = {} if ca_file is None else {"ssl_ca_certs": _checked(ca_file, url)}
         self._timeout = timeout
         self._failures = (RedisError, OSError, TimeoutError)
         try:
             self._client: Any = Redis.from_url(
-                url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0), max_connections=8, protocol=2
+                url,
+                socket_timeout=timeout,
+                socket_connect_timeout=timeout,
+                retry=Retry(NoBackoff(), 0),
+                max_connections=8,
+                protocol=2,
+                **trust,
             )
         except ValueError:
             # Its own text may show the address, and that a password.
@@ -63,3 +74,15 @@ class RedisScripts:
 
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
+
+
+def _checked(ca_file: Path, url: str) -> str:
+    if not url.startswith("rediss://"):
+        raise ConfigError("shared.ca_file is for rediss://…")
+    try:
+        ssl.create_default_context(cafile=str(ca_file))
+    except ssl.SSLError as error:
+        raise ConfigError(f"shared.ca_file {ca_file}: not a PEM file of certificates") from error
+    except OSError as error:
+        raise ConfigError(f"shared.ca_file {ca_file}: {error.strerror}") from error
+    return str(ca_file)

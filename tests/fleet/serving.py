@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import signal
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+import pytest
 
 from asrproxy.config.models import SharedSettings
 from asrproxy.events import Event, Noted
@@ -16,10 +23,10 @@ from asrproxy.fleet.scripts import Ground
 
 
 class Server:
-    """redis-server on a Unix socket."""
+    """redis-server on a Unix socket. options: more of its command line, such as a port."""
 
-    def __init__(self, program: str, folder: Path) -> None:
-        self._program, self._socket = program, folder / "redis.sock"
+    def __init__(self, program: str, folder: Path, *options: str) -> None:
+        self._program, self._socket, self._options = program, folder / "redis.sock", options
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -29,7 +36,7 @@ class Server:
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
             self._program, "--port", "0", "--unixsocket", str(self._socket), "--save", "", "--appendonly", "no",
-            stdout=asyncio.subprocess.PIPE,
+            *self._options, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert self._process.stdout is not None
         while b"ready to accept connections" not in await self._process.stdout.readline():
@@ -68,14 +75,35 @@ class Server:
         return b"\n".join([key.encode() + await self.command("DUMP", key) for key in keys])
 
 
+@asynccontextmanager
+async def redis_server(*options: str) -> AsyncIterator[Server]:
+    """A server that runs, or the test is skipped."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed")
+    with tempfile.TemporaryDirectory(prefix="fleet") as folder:  # a socket's path must be short
+        server = Server(program, Path(folder), *options)
+        await server.start()
+        try:
+            yield server
+        finally:
+            await server.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 class Sidecar:
     """A fleet's member with one rate, and what it announced."""
 
     def __init__(
-        self, where: str | Ground, *, rate: float = 300.0, burst: int = 6, secret: str | None = None, timeout: float = 0.25
+        self, where: str | Ground, *, rate: float = 300.0, burst: int = 6, secret: str | None = None, timeout: float = 0.25, **shared: str
     ) -> None:
         self.events: asyncio.Queue[Event] = asyncio.Queue()
-        self._where, self._secret, self._timeout = where, secret, timeout
+        self._where, self._shared = where, {"secret": secret, "timeout": timeout, **shared}
         self._rate, self._burst = rate, burst
         self.fleet: Fleet
         self.rate: SharedRate
@@ -83,8 +111,7 @@ class Sidecar:
     async def __aenter__(self) -> Sidecar:
         ground = self._where
         if isinstance(ground, str):
-            settings = {"redis": ground, "secret": self._secret, "timeout": self._timeout}
-            ground = await redis_ground(SharedSettings.model_validate(settings))
+            ground = await redis_ground(SharedSettings.model_validate({"redis": ground, **self._shared}))
         self.fleet = Fleet(ground, announce=self.events.put_nowait)
         await self.fleet.__aenter__()
         self.rate = self.fleet.rate("aliyun", rate=self._rate, burst=self._burst)
