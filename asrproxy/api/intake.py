@@ -38,6 +38,8 @@ class Intake(AsyncIterator[bytes]):
         self._size = 0
         self._over = False
         self._filled, self._emptied = asyncio.Event(), asyncio.Event()
+        self._time = asyncio.get_running_loop().time
+        self._heard_at = self._time()
         self.reason: AsrError | None = None
 
     @property
@@ -72,31 +74,37 @@ class Intake(AsyncIterator[bytes]):
 
     async def read(self) -> AsrError:
         """Takes what the client sends, until it has gone or said what is none of the protocol's: returns which."""
-        unheard = 0.0
         while True:
-            patience = QUIET if self._over else min(QUIET, self._idle - unheard)
-            try:
-                message = await self._socket.receive(timeout=patience)
-            except TimeoutError:
-                unheard += patience
-                if unheard >= self._idle:
-                    self.end(BodyTimeout(f"no audio came for {self._idle:g} s"))
-                await self._socket.ping()
-                continue
-            unheard = 0.0
+            message = await self._socket.receive()
+            self._heard_at = self._time()
             if (problem := self._taken(message.type, message.data)) is not None:
                 return problem
-            while len(self._held) > HELD * self._rate and not self._over:
-                await self._room()
-
-    async def _room(self) -> None:
-        """Waits until the recogniser has taken something. Not reading, we see no close; a ping that cannot be sent tells."""
-        self._emptied.clear()
-        try:
-            async with asyncio.timeout(min(QUIET, self._idle)):
+            while self._full:
+                self._emptied.clear()
                 await self._emptied.wait()
-        except TimeoutError:
+                self._heard_at = self._time()  # it was not the client who was idle
+
+    async def watch(self) -> None:
+        """Ends the audio of an idle client, and pings a quiet one. While we do not read, we see no close; a ping that cannot be sent tells.
+
+        Raises ConnectionResetError.
+        """
+        pinged = self._time()
+        while True:
+            last = max(self._heard_at, pinged)
+            idle = self._heard_at + self._idle
+            due = last + QUIET if self._over else last + min(QUIET, self._idle) if self._full else min(last + QUIET, idle)
+            if (pause := due - self._time()) > 0:
+                await asyncio.sleep(pause)
+                continue
+            if not self._full and self._time() >= idle:
+                self.end(BodyTimeout(f"no audio came for {self._idle:g} s"))
+            pinged = self._time()
             await self._socket.ping()
+
+    @property
+    def _full(self) -> bool:
+        return len(self._held) > HELD * self._rate and not self._over
 
     def _taken(self, kind: WSMsgType, data: Any) -> AsrError | None:
         match kind:

@@ -124,18 +124,22 @@ class _Session:
         """Until all is told. Raises what it ended with; the client's going ends it at once."""
         server, start = runtime.server, self._start
         intake = Intake(socket, start.encoding, start.sample_rate, idle=server.body_timeout, longest=server.max_audio)
-        reading = asyncio.create_task(intake.read(), name="live-reading")
         telling = asyncio.create_task(self._tell(intake), name="live-telling")
+        reading = asyncio.create_task(intake.read(), name="live-reading")
+        watching = asyncio.create_task(intake.watch(), name="live-watching")
         ending = asyncio.create_task(runtime.ending.wait(), name="live-ending")
-        tasks = (reading, telling, ending)
+        tasks = (telling, reading, watching, ending)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if ending.done():
                 intake.end(Draining("the proxy is shutting down; go on at another one", retry_after=1.0))
-                await asyncio.wait(tasks[:2], return_when=asyncio.FIRST_COMPLETED)
-            if not telling.done():
-                raise await reading
-            await telling
+                await asyncio.wait(tasks[:3], return_when=asyncio.FIRST_COMPLETED)
+            if telling.done():
+                await telling
+            elif reading.done():
+                raise reading.result()
+            else:
+                await watching
         finally:
             self._account.received_bytes = intake.size
             for task in tasks:
