@@ -143,7 +143,11 @@ def _problems() -> dict[str, Any]:
 def _problem(description: str) -> dict[str, Any]:
     return {
         "description": description,
-        "headers": _headers() | {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds, where known."}},
+        "headers": _headers()
+        | {
+            "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds, where known."},
+            "X-Should-Retry": {"schema": {"const": "false"}, "description": "At a 5xx that is not worth repeating."},
+        },
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
     }
 

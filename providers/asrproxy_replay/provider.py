@@ -85,13 +85,15 @@ class ReplayProvider(Provider):
         heard: list[bytes] = []
         with _usable():
             if self._settings.mode != "record":
+                begun = False
                 try:
                     async with aclosing(self._play(audio, format, context.options, heard)) as events:
                         async for event in events:
+                            begun = True
                             yield event
                     return
                 except TapeRunsOut as tape:
-                    if self.vendor is None or tape.begun:
+                    if self.vendor is None or begun:
                         raise self._missing("this stream", format, context.options) from tape
             async with aclosing(self._record(audio, format, context, heard)) as events:
                 async for event in events:

@@ -61,11 +61,7 @@ class Recorder:
 
 
 class TapeRunsOut(Exception):
-    """No take begins with the audio that came, or none ends where it ended. begun: events of one had been played."""
-
-    def __init__(self, *, begun: bool) -> None:
-        super().__init__()
-        self.begun = begun
+    """No take begins with the audio that came, or none ends where it ended."""
 
 
 class Playback:
@@ -110,7 +106,7 @@ class Playback:
     def _keep(self, reels: Iterable[_Reel]) -> None:
         self._reels = list(reels)
         if not self._reels:
-            raise TapeRunsOut(begun=bool(self._played))
+            raise TapeRunsOut
 
     def _play(self) -> list[StreamEvent]:
         for reel in self._reels:
@@ -119,7 +115,7 @@ class Playback:
                 fresh = reel.events[both:]
                 self._played += fresh
                 return fresh
-        raise TapeRunsOut(begun=True)
+        raise TapeRunsOut
 
 
 class _Reel:

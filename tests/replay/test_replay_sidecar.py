@@ -132,6 +132,23 @@ async def test_auto_asks_once_and_needs_no_vendor_for_what_it_has(start: Start, 
         assert (answer.status, body["error"]["code"]) == (502, "provider_error")
 
 
+async def test_auto_asks_about_a_live_stream_that_only_begins_like_a_recorded_one(start: Start, tmp_path: Path) -> None:
+    configuration = f"{SERVER}providers: {{v: {{type: replay, mode: auto, folder: {tmp_path}, provider: {{type: fake}}}}}}"
+    first, second = (tones.compose([TEXT, 1.5, more]).render() for more in ("宇宙洪荒", "日月盈昃"))
+    async with start(configuration) as client:
+        for pcm, text in (
+            (first, "天地玄黄宇宙洪荒"),
+            (second, "天地玄黄日月盈昃"),
+            (first, "天地玄黄宇宙洪荒"),
+            (second, "天地玄黄日月盈昃"),
+        ):
+            told = await session(client, pcm, step=len(pcm))  # all of it in one piece: nothing is played before it shows that it differs
+            assert told[-1]["text"] == text
+        _, status = await client.get("/v1/status")
+        figures = status["providers"]["v"]
+        assert (figures["recorded"], figures["played"]) == (2, 2)
+
+
 async def test_record_asks_anew_and_keeps_no_failure(start: Start, tmp_path: Path) -> None:
     configuration = (
         f"{SERVER}providers: {{v: {{type: replay, mode: record, folder: {tmp_path}, provider: {{type: fake, script: [SCRIPT]}}}}}}"
