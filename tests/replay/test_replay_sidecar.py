@@ -132,6 +132,21 @@ async def test_auto_asks_once_and_needs_no_vendor_for_what_it_has(start: Start, 
         assert (answer.status, body["error"]["code"]) == (502, "provider_error")
 
 
+async def test_auto_does_not_even_start_the_provider_for_what_it_has(start: Start, tmp_path: Path) -> None:
+    script = tmp_path / "script.yaml"
+    script.write_text("text: ''")
+    provider = f"{{type: fake, script_file: {script}}}"
+    configuration = f"{SERVER}providers: {{v: {{type: replay, mode: auto, folder: {tmp_path}/tapes, provider: {provider}}}}}"
+    async with start(configuration) as client:
+        await client.post(WAV)
+    script.write_text("a mistake, with which it does not start")
+    async with start(configuration) as client:
+        assert (await client.post(WAV))[1]["text"] == TEXT
+        answer, body = await client.post(WAV, words="true")
+        assert (answer.status, body["error"]["code"]) == (502, "provider_auth")
+        assert "the provider whose answers are recorded does not start" in body["error"]["message"]
+
+
 async def test_auto_asks_about_a_live_stream_that_only_begins_like_a_recorded_one(start: Start, tmp_path: Path) -> None:
     configuration = f"{SERVER}providers: {{v: {{type: replay, mode: auto, folder: {tmp_path}, provider: {{type: fake}}}}}}"
     first, second = (tones.compose([TEXT, 1.5, more]).render() for more in ("宇宙洪荒", "日月盈昃"))
