@@ -19,13 +19,14 @@ class Event:
 class RequestEnded(Event):
     """A caller's request was answered.
 
-    endpoint: the address as the documentation writes it. route: empty where it came to none. caller: an allow-listed name, or `other`.
-    status: HTTP's. code: the error's code word, None: answered well. live: a session of live audio, whose seconds are the speaker's.
-    audio_seconds: 0 where it failed. provider: whose text it is, None: nobody's, or several. attempts: vendor calls made for it.
-    cost: by currency, empty where no provider of the route has a price.
+    method, endpoint: HTTP's method, and the address as the documentation writes it. route: empty where it came to none. caller: an
+    allow-listed name, or `other`. status: HTTP's. code: the error's code word, None: answered well. live: a session of live audio, whose
+    seconds are the speaker's. audio_seconds: 0 where it failed. provider: whose text it is, None: nobody's, or several. attempts: vendor
+    calls made for it. cost: by currency, empty where no provider of the route has a price.
     """
 
     request_id: str
+    method: str
     endpoint: str
     route: str
     caller: str

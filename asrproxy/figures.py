@@ -90,6 +90,15 @@ class BudgetFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class SpanFigures:
+    """Spans that the collector has taken, that it has not, and events that were dropped before they became any, since too many waited."""
+
+    exported: int
+    failed: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """A whole sidecar now. in_flight: requests being worked on, live sessions among them."""
 
@@ -100,4 +109,5 @@ class Figures:
     decoders: DecoderFigures
     providers: Mapping[str, ProviderFigures] = field(default_factory=dict)
     fleet: FleetFigures | None = None
+    spans: SpanFigures | None = None
     budgets: Mapping[str, tuple[BudgetFigures, ...]] = field(default_factory=dict)

@@ -103,7 +103,7 @@ class Runtime:
         self._ledger: Final = Ledger(configuration.server.state, announce=observer)
         self.announce: Final[Observer] = self._heard
         self._observer = observer
-        self.traces: Final = Traces(None)
+        self.traces: Final = Traces(None if configuration.tracing is None else configuration.tracing.sample)
         self.draining = False
         self.live_sessions = 0
         self.ending: Final = asyncio.Event()
@@ -204,8 +204,9 @@ class Runtime:
         for key in ("listen", "ops_listen", "audio", "uvloop", "state", "workers"):
             if getattr(configuration.server, key) != getattr(self.server, key):
                 raise ConfigError(f"server.{key} changed: that needs a restart")
-        if configuration.shared != self._first.shared:
-            raise ConfigError("shared changed: that needs a restart")
+        for key in ("shared", "tracing"):
+            if getattr(configuration, key) != getattr(self._first, key):
+                raise ConfigError(f"{key} changed: that needs a restart")
         new = await self._open(old.number + 1, configuration, old.opened)
         self._current = new
         self._take(configuration.server)

@@ -75,6 +75,7 @@ class _Connection(RequestHandler):
         self._app[RUNTIME].announce(
             RequestEnded(
                 request_id,
+                method="_OTHER",
                 endpoint="none",
                 route="",
                 caller=OTHER,

@@ -17,6 +17,9 @@ from asrproxy.events import Noted, RequestEnded
 from asrproxy.runtime import Runtime
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER_METHOD: Final = "_OTHER"
+"""What OpenTelemetry calls a method that is none of HTTP's."""
 OPEN: Final = frozenset({"/livez", "/readyz", "/metrics"})
 """Served without a token and while draining: probes come from outside and carry none."""
 QUIET: Final = OPEN | {"/v1/status"}
@@ -91,6 +94,7 @@ def _announce(request: web.Request, runtime: Runtime, account: Account, status: 
     runtime.announce(
         RequestEnded(
             request_id=account.request_id,
+            method=request.method if request.method in METHODS else OTHER_METHOD,
             endpoint="none" if resource is None else resource.canonical,
             route=account.route,
             caller=account.caller,

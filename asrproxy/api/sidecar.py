@@ -8,15 +8,15 @@ import socket
 import stat
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from asrproxy.api.app import create_api, create_ops
 from asrproxy.api.connection import Runner
-from asrproxy.config.models import Configuration
+from asrproxy.config.models import Configuration, TracingSettings
 from asrproxy.discovery import provider_type
 from asrproxy.errors import ConfigError
 from asrproxy.events import Event, Observer
@@ -25,6 +25,9 @@ from asrproxy.ops.loop_lag import watch_loop
 from asrproxy.ops.metrics import Metrics
 from asrproxy.place import Place
 from asrproxy.runtime import Runtime
+
+if TYPE_CHECKING:
+    from asrproxy.ops.tracing import Tracing
 
 Handed = tuple[str, socket.socket]
 """A listening socket with its address as people write it."""
@@ -55,15 +58,18 @@ async def sidecar(
     place: it is one of several workers, listens on the sockets that are `given`, and answers its supervisor's questions.
     """
     metrics, latency = Metrics(routes=configuration.every_route(), providers=configuration.providers), Latency()
-    listeners: tuple[Observer, ...] = (metrics, latency, *observers)
+    listeners: list[Observer] = [metrics, latency, *observers]
 
     def announce(event: Event) -> None:
         for each in listeners:
             each(event)
 
     async with AsyncExitStack() as stack:
+        tracing = await _tracing(stack, configuration.tracing, announce)
+        if tracing is not None:
+            listeners.append(tracing)
         runtime = await stack.enter_async_context(Runtime(configuration, provider_type=provider_type, observer=announce, place=place))
-        metrics.watch(runtime.figures)
+        metrics.watch(lambda: replace(runtime.figures(), spans=None if tracing is None else tracing.figures()))
         stack.push_async_callback(_ended, asyncio.create_task(watch_loop(announce), name="loop-lag"))
         server = configuration.server
         if place is None:
@@ -73,6 +79,14 @@ async def sidecar(
             urls = await _handed(stack, create_api(runtime, metrics, latency, together=place.together), given)
             ops_urls = await _listening(stack, create_ops(runtime, metrics), (f"unix:{place.own}",), "worker")
         yield Sidecar(runtime, urls, ops_urls)
+
+
+async def _tracing(stack: AsyncExitStack, settings: TracingSettings | None, announce: Observer) -> Tracing | None:
+    if settings is None:
+        return None
+    from asrproxy.ops.tracing import Tracing
+
+    return await stack.enter_async_context(Tracing(settings, announce=announce))
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -300,8 +300,15 @@ class LogSettings(Section):
 class TracingSettings(Section):
     """`tracing`: spans over OTLP/HTTP."""
 
-    otlp: str
-    sample: float = Field(1.0, ge=0, le=1)
+    otlp: str = Field(
+        pattern=r"^https?://[^\s/@]+(/[^\s@]*)?$", description="The collector, such as http://collector:4318; `/v1/traces` is added."
+    )
+    sample: float = Field(
+        1.0, ge=0, le=1, description="Share of the requests that are traced, of those whose `traceparent` does not decide it for them."
+    )
+    headers: dict[str, SecretStr] = Field(default_factory=dict, description="Sent with every export, such as a collector's credential.")
+    ca_file: Path | None = Field(None, description="A private CA of the collector's.")
+    timeout: Seconds = Field(5.0, gt=0, description="One export with its retries.")
 
 
 class Configuration(Section):

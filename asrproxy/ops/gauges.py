@@ -34,6 +34,11 @@ class Gauges(Collector):
         yield from _decoders(figures)
         yield from _Providers(figures.providers).metrics()
         yield from _budgets(figures)
+        if (spans := figures.spans) is not None:
+            counted = CounterMetricFamily("asrproxy_spans_total", "Spans, by what became of them.", labels=["outcome"])
+            for outcome, count in (("exported", spans.exported), ("failed", spans.failed), ("dropped", spans.dropped)):
+                counted.add_metric([outcome], count)
+            yield counted
         if figures.fleet is not None:
             yield from _fleet(figures.fleet)
 

@@ -26,7 +26,17 @@ from asrproxy.events import (
     RetryScheduled,
     TokenRefreshed,
 )
-from asrproxy.figures import BudgetFigures, Connections, DecoderFigures, Figures, FleetFigures, PolicyFigures, ProviderFigures, TokenAge
+from asrproxy.figures import (
+    BudgetFigures,
+    Connections,
+    DecoderFigures,
+    Figures,
+    FleetFigures,
+    PolicyFigures,
+    ProviderFigures,
+    SpanFigures,
+    TokenAge,
+)
 from asrproxy.ops.metrics import Metrics
 from asrproxy.plugin import Charge, Unavailable
 from asrproxy.stages import STAGES, Stage
@@ -35,8 +45,8 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 ROW = re.compile(r"\| `(asrproxy_\w+)` \| (counter|gauge|histogram) \| ([\w, ]*)\|")
 ERROR = Unavailable("down")
 EVERY_EVENT: tuple[Event, ...] = (
-    RequestEnded("r", "/v1/recognize", "default", "other", 200, None, 1.0, 2.0, 3, (Stage("decode", 0.0, 1.0, 1.0),)),
-    RequestEnded("r", "/v1/stream", "default", "other", 101, None, 1.0, 2.0, 3, live=True),
+    RequestEnded("r", "POST", "/v1/recognize", "default", "other", 200, None, 1.0, 2.0, 3, (Stage("decode", 0.0, 1.0, 1.0),)),
+    RequestEnded("r", "POST", "/v1/stream", "default", "other", 101, None, 1.0, 2.0, 3, live=True),
     AttemptEnded("r", "a", 1, 1.0, 2.0, None, sent_bytes=5, billed_seconds=2.0, charge=Charge(0.1, "CNY", 2.0)),
     RetryScheduled("r", "a", 1, 0.1, ERROR),
     RetryRefused("r", "a", "budget"),
@@ -64,6 +74,7 @@ FIGURES = Figures(
         )
     },
     fleet=FleetFigures(True, {"a": 2}),
+    spans=SpanFigures(1, 0, 0),
     budgets={"default": (BudgetFigures("day", 1.0, 2.0, "CNY", 60.0),)},
 )
 
