@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from playwright.async_api import Page, expect
 
@@ -16,6 +18,12 @@ WATCH = """() => {
     if (text && text !== window.interims.at(-1)) window.interims.push(text);
   }).observe(document.getElementById("detail"), { subtree: true, childList: true, characterData: true });
 }"""
+
+
+HEARD = """() => new Promise((resolve) => {
+  const reader = Object.assign(new FileReader(), { onload: () => resolve(reader.result.split(",")[1]) });
+  reader.readAsDataURL(document.getElementById("list").firstChild.recording.blob);
+})"""
 
 
 async def speak(page: Page) -> None:
@@ -40,11 +48,7 @@ async def test_text_appears_while_it_is_being_spoken(start: Start, look: Open) -
         assert await page.locator(".segment .text").all_inner_texts() == SPOKEN
         # It is a recording like any other now: it can be heard, seen, written to a file.
         await expect(page.get_by_role("button", name="Play")).to_be_enabled()
-        heard = bytes(
-            await page.evaluate(
-                "document.getElementById('list').firstChild.recording.blob.arrayBuffer().then((b) => [...new Uint8Array(b)])"
-            )
-        )
+        heard = base64.b64decode(await page.evaluate(HEARD))
         rate = int.from_bytes(heard[24:28], "little")
         assert tones.text_of(tones.decode(heard[44:], rate)) == "".join(SPOKEN)
         peaks = await page.evaluate("[...document.getElementById('list').firstChild.recording.waveform.peaks]")
@@ -66,6 +70,7 @@ async def test_a_provider_that_cannot_stream_serves_it_too(start: Start, look: O
         look(running, microphone=True) as page,
     ):
         await speak(page)
+        await expect(page.locator("#detail")).to_contain_text("text comes after each pause")
         await expect(page.get_by_role("log")).to_contain_text(SPOKEN[1])
         await page.locator("#record").click()  # the same button stops
         await expect(page.locator("#list > li.done")).to_have_count(1)

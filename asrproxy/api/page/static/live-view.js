@@ -40,6 +40,7 @@ export class LiveView {
       element("div", { className: "live-head" }, element("span", { className: "live-dot", "aria-hidden": "true" }), this.#clock, element("span", { className: "hint" }, t(recording.state)), finishing ? null : element("button", { type: "button", className: "stop", onclick: stop }, t("record_stop"))),
       this.#meter,
       this.#hint,
+      recording.streams ? null : element("p", { className: "live-note hint" }, t("live_sentences")),
       element("div", { className: "live-text" }, this.#lines, this.#interim, this.#spoken),
     );
     this.grow();

@@ -56,6 +56,11 @@ export class Options {
     };
   }
 
+  /** Whether what is being said can be shown before a sentence ends. */
+  streams() {
+    return this.#members(this.#route.value).some((each) => each.can.streaming);
+  }
+
   /** Leaves their room to the recordings, but for a line that says what is chosen. */
   fold(folded) {
     if (this.#open.hidden !== folded) return;

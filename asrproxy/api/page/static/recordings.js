@@ -28,9 +28,10 @@ export class Recording extends EventTarget {
   #began = 0;
   #abort = new AbortController();
 
-  constructor({ name, blob = null, live = false, parameters = {} }) {
+  /** live: it is spoken; streams: and its provider answers before a sentence ends. parameters: as /v1/recognize takes them. */
+  constructor({ name, blob = null, live = false, streams = false, parameters = {} }) {
     super();
-    Object.assign(this, { name, blob, live, parameters });
+    Object.assign(this, { name, blob, live, streams, parameters });
     if (blob) this.#measure();
   }
 

@@ -89,6 +89,7 @@ const en = {
 
   level: "Input level",
   live_empty: "Speak. What is heard appears here.",
+  live_sentences: "The providers of this route answer sentence by sentence: text comes after each pause.",
   live_silent: "No sound is coming in. Is this the right microphone, and is it on?",
   live_slow: "The connection is slower than speech; the text will come late.",
   live_text: "What has been heard",
@@ -297,6 +298,7 @@ const zh = {
 
   level: "输入音量",
   live_empty: "请说话，听到的内容会出现在这里。",
+  live_sentences: "这个路由的服务商按句回答：每次停顿之后才出文字。",
   live_silent: "没有声音进来。麦克风选对了吗？打开了吗？",
   live_slow: "网络比说话慢，文字会晚一些出现。",
   live_text: "听到的内容",
