@@ -64,7 +64,7 @@ class InjectionSettings(Section):
     """The whole file; everything has a default."""
 
     image: Annotated[str, _as("image")] = Field(
-        f"asrproxy:{__version__}", description="The sidecar's image; its entry point is `asrproxy`."
+        f"asrproxy:{__version__}", description="The sidecar's image; its entry point is `asrproxy`, and classic mode needs `python3` in it."
     )
     pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
         "IfNotPresent", description="`imagePullPolicy`; none: Kubernetes decides by the tag."
