@@ -173,6 +173,25 @@ class Hedged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Shadowed(Event):
+    """A call of a route was copied to another provider, in the background.
+
+    outcome: `compared`, `failed` (with `error`), `left_out` (too many copies were under way). tokens: of the route's text; edits: of them
+    that the other text has differently. seconds, shadow_seconds: until either answered.
+    """
+
+    request_id: str
+    route: str
+    provider: str
+    outcome: str
+    edits: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    shadow_seconds: float = 0.0
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TokenRefreshed(Event):
     """A provider's token was asked for. lifetime: seconds the new one holds; error: why there is none."""
 

@@ -30,7 +30,7 @@ async def listen(
     since the last finished sentence, and keeps the session. Raises AsrError; RecordingFailed with what each provider was asked and said.
     """
     trail = context().trail
-    left = _legs(route, context().options, longest, trail)
+    left = _legs(route, context(), longest, trail)
     if not left:
         raise UnsupportedParameter(f"no provider of route {route.name!r} can serve this session")
     replay = Replay(audio, source.bytes_per_second) if len(left) > 1 else _Once(audio)
@@ -157,12 +157,15 @@ class _Cutting:
             raise
 
 
-def _legs(route: RouteStack, options: Options, longest: float, trail: Trail) -> list[_Leg]:
-    able = [each for each in route.members if each.capabilities.speaks(options.language) and not missing(each.capabilities, options)]
+def _legs(route: RouteStack, context: Context, longest: float, trail: Trail) -> list[_Leg]:
+    options = context.options
+    able = [
+        each for each in route.ordered(context) if each.capabilities.speaks(options.language) and not missing(each.capabilities, options)
+    ]
     legs: list[_Leg] = []
     for streaming, group in groupby(able, key=lambda member: member.capabilities.streaming):
-        members: Sequence[Member] = tuple(group)
-        legs += [_Streaming(each, trail) for each in members] if streaming else [_Cutting(route.only(members), options, longest, trail)]
+        some: Sequence[Member] = tuple(group)
+        legs += [_Streaming(each, trail) for each in some] if streaming else [_Cutting(route.only(some), options, longest, trail)]
     return legs
 
 

@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from asrproxy.audio.decode import Decoders
-from asrproxy.config.models import DEFAULT_ROUTE, Configuration, ProviderEntry, RouteSettings, ServerSettings
+from asrproxy.config.models import (
+    DEFAULT_ROUTE,
+    BudgetSettings,
+    Configuration,
+    ProviderEntry,
+    RouteSettings,
+    ServerSettings,
+    ShadowSettings,
+)
 from asrproxy.cores import cores
 from asrproxy.errors import ConfigError
 from asrproxy.events import AttemptEnded, CircuitChanged, ConfigReloaded, Event, Observer
@@ -20,9 +28,13 @@ from asrproxy.figures import Figures, ProviderFigures
 from asrproxy.ledger import Ledger
 from asrproxy.place import Place, part_of
 from asrproxy.plugin import Host, Provider, ProviderSettings
+from asrproxy.policy.shadow import SHADOW_ROUTE, Shadow
+from asrproxy.policy.spending import Member, Metered, Spending
+from asrproxy.policy.split import Split
 from asrproxy.policy.stack import ProviderStack, RouteStack
 from asrproxy.recognizer import Recognizer, Route
 from asrproxy.remember import SegmentMemory
+from asrproxy.text.distance import difference
 from asrproxy.trace import Traces
 
 if TYPE_CHECKING:
@@ -86,6 +98,7 @@ class Generation:
     async def aclose(self) -> None:
         """Waits for its requests, then lets its providers go."""
         await self.idle.wait()
+        await asyncio.gather(*(route.stack.aclose() for route in self.recognizer.routes.values()))
         await asyncio.gather(*(each.release() for each in self.opened.values()))
 
 
@@ -211,11 +224,11 @@ class Runtime:
         self._current = new
         self._take(configuration.server)
         self._retired.add(old)
-        self._ledger.keep({name for name, route in configuration.routes.items() if route.budget is not None})
+        self._ledger.keep(configuration.budgets())
         task = asyncio.create_task(self._retire(old))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
-        self.announce(ConfigReloaded(new.number, None, frozenset(new.recognizer.routes), frozenset(new.opened)))
+        self.announce(ConfigReloaded(new.number, None, configuration.accounts(), frozenset(new.opened)))
 
     @property
     def in_flight(self) -> int:
@@ -330,15 +343,36 @@ class Runtime:
 
     def _route(self, name: str, settings: RouteSettings, opened: Mapping[str, Opened]) -> Route:
         members = [opened[each] for each in settings.providers]
-        spending = None
-        if settings.budget is not None:
-            currency = next(each.stack.currency for each in members if each.stack.currency is not None)
-            spending = self._ledger.spending(name, settings.budget, currency)
         stack = RouteStack(
-            name, [each.stack for each in members], settings.hedge, observer=self.announce, random=random.Random(), spending=spending
+            name,
+            [each.stack for each in members],
+            settings.hedge,
+            observer=self.announce,
+            random=random.Random(),
+            spending=None if settings.budget is None else self._spending(name, settings.budget, members),
+            split=None if settings.split is None else Split(route=name, shares=settings.split, by=settings.split_by),
+            shadow=None if settings.shadow is None else self._shadow(name, settings.shadow, opened[settings.shadow.provider]),
         )
         policy = members[0].entry.policy
         return Route(stack, policy.timeout, policy.long_audio)
+
+    def _spending(self, account: str, settings: BudgetSettings, members: Sequence[Opened]) -> Spending:
+        currency = next(each.stack.currency for each in members if each.stack.currency is not None)
+        return self._ledger.spending(account, settings, currency)
+
+    def _shadow(self, route: str, settings: ShadowSettings, other: Opened) -> Shadow:
+        member: Member = other.stack
+        if settings.budget is not None:
+            member = Metered(member, self._spending(route + SHADOW_ROUTE, settings.budget, [other]), observer=self.announce)
+
+        def differ(first: str, second: str) -> tuple[int, int]:
+            found = difference(first, second)
+            return found.edits, found.tokens
+
+        return Shadow(
+            route=route, provider=other.stack.name, call=member.call, settings=settings, differ=differ, random=random.Random(),
+            observer=self.announce,
+        )  # fmt: skip
 
 
 def _decoders(wanted: int, place: Place | None) -> int:

@@ -57,7 +57,7 @@ async def sidecar(
 
     place: it is one of several workers, listens on the sockets that are `given`, and answers its supervisor's questions.
     """
-    metrics, latency = Metrics(routes=configuration.every_route(), providers=configuration.providers), Latency()
+    metrics, latency = Metrics(routes=configuration.accounts(), providers=configuration.providers), Latency()
     listeners: list[Observer] = [metrics, latency, *observers]
 
     def announce(event: Event) -> None:

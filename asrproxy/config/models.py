@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -246,12 +247,41 @@ class HedgeSettings(Section):
     budget: float = Field(0.05, ge=0, le=1, description="Second attempts at most as a share of recent calls.")
 
 
+class ShadowSettings(Section):
+    """`routes.<name>.shadow`: a sampled copy of the calls goes to another provider, and the texts are compared; no caller notices."""
+
+    provider: Name
+    fraction: float = Field(0.05, gt=0, le=1, description="Of the route's calls, by chance.")
+    concurrency: int = Field(2, ge=1, le=100, description="Copies under way at most; one more is left out.")
+    timeout: Seconds = Field(60.0, gt=0, description="A copy that takes longer is given up.")
+    budget: BudgetSettings | None = Field(None, description="What the copies may cost; none: any amount.")
+
+
 class RouteSettings(Section):
     """`routes.<name>`: providers in the order in which they are tried."""
 
     providers: tuple[Name, ...] = Field(min_length=1)
     hedge: HedgeSettings | None = None
+    split: dict[Name, Annotated[float, Field(ge=0)]] | None = Field(
+        None, description="Weights: which of the providers a request begins at; the others follow in order. None: at the first."
+    )
+    split_by: Literal["request", "caller"] = Field("request", description="What keeps to one provider: a request's id, or a caller.")
+    shadow: ShadowSettings | None = None
     budget: BudgetSettings | None = Field(None, description="What it may cost; none: any amount.")
+
+    @field_validator("split")
+    @classmethod
+    def _some_share(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        if value is not None and not sum(value.values()) > 0:
+            raise ValueError("expected a weight above 0 for at least one provider")
+        return value
+
+    @model_validator(mode="after")
+    def _split_among_its_own(self) -> Self:
+        for name in self.split or ():
+            if name not in self.providers:
+                raise Misplaced(f"{name!r} is none of this route's providers: {', '.join(self.providers)}", at=("split", name))
+        return self
 
 
 class PriceSettings(Section):
@@ -326,11 +356,17 @@ class Configuration(Section):
     def _routes_name_providers(self) -> Self:
         for name, route in self.routes.items():
             for place, provider in enumerate(route.providers):
-                if provider not in self.providers:
-                    known = ", ".join(self.providers)
-                    raise Misplaced(f"no provider {provider!r}; the providers are {known}", at=("routes", name, "providers", place))
+                self._known(provider, ("routes", name, "providers", place))
             if route.budget is not None:
-                self._one_currency(name, route)
+                self._one_currency(route.providers, ("routes", name, "budget"))
+            if (shadow := route.shadow) is not None:
+                if shadow.provider not in self.providers:
+                    known = ", ".join(self.providers)
+                    raise Misplaced(
+                        f"no provider {shadow.provider!r}; the providers are {known}", at=("routes", name, "shadow", "provider")
+                    )
+                if shadow.budget is not None:
+                    self._one_currency((shadow.provider,), ("routes", name, "shadow", "budget"))
         if self.routes and DEFAULT_ROUTE not in self.routes:
             raise Misplaced(f"a route {DEFAULT_ROUTE!r} is needed: it answers the requests that name none", at=("routes",))
         return self
@@ -342,12 +378,25 @@ class Configuration(Section):
             raise ValueError(f"no route {name!r}; the routes are {', '.join(sorted(routes))}")
         return self.model_copy(update={"routes": self.routes | {DEFAULT_ROUTE: routes[name]}})
 
-    def _one_currency(self, name: str, route: RouteSettings) -> None:
-        prices = (self.providers[provider].price for provider in route.providers)
+    def _known(self, provider: str, at: tuple[str | int, ...]) -> None:
+        if provider not in self.providers:
+            raise Misplaced(f"no provider {provider!r}; the providers are {', '.join(self.providers)}", at=at)
+
+    def _one_currency(self, providers: Sequence[str], at: tuple[str, ...]) -> None:
+        prices = (self.providers[provider].price for provider in providers)
         currencies = sorted({price.currency for price in prices if price is not None and price.asks})
         if len(currencies) != 1:
             found = f"theirs are in {' and '.join(currencies)}" if currencies else "none of them has one"
-            raise Misplaced(f"a budget needs providers with a price in one currency, and {found}", at=("routes", name, "budget"))
+            raise Misplaced(f"a budget needs providers with a price in one currency, and {found}", at=at)
+
+    def accounts(self) -> frozenset[str]:
+        """The names by which calls and their costs are told apart: the routes', and `<route>.shadow` for the copies of its calls."""
+        return frozenset(self.every_route()) | {f"{name}.shadow" for name, route in self.routes.items() if route.shadow is not None}
+
+    def budgets(self) -> frozenset[str]:
+        """Of those names, the ones with a budget."""
+        routes = {name for name, route in self.routes.items() if route.budget is not None}
+        return frozenset(routes) | {f"{name}.shadow" for name, route in self.routes.items() if route.shadow and route.shadow.budget}
 
     def every_route(self) -> dict[str, RouteSettings]:
         """The routes that requests may name: the file's; `default`, where the file has no routes, through every provider in its order; and

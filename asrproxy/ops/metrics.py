@@ -22,6 +22,7 @@ from asrproxy.events import (
     RequestEnded,
     RetryRefused,
     RetryScheduled,
+    Shadowed,
     TokenRefreshed,
 )
 from asrproxy.figures import Figures
@@ -76,6 +77,12 @@ class Metrics:
         self._unpaid = self._counter("budget_refusals", "Calls not made since a route's budget was used up.", "route", "provider", "period")
         self._failovers = self._counter("failovers", "Moves to a route's next provider.", "route", "before", "after")
         self._hedges = self._counter("hedges", "Second calls beside slow firsts.", "route", "outcome")
+        self._shadowed = self._counter("shadow_calls", "Copies of a route's calls, by what became of them.", "route", "provider", "outcome")
+        self._shadow_tokens = self._counter(
+            "shadow_tokens", "Words or characters of a route's texts that were compared.", "route", "provider"
+        )
+        self._shadow_edits = self._counter("shadow_disagreements", "Of them, those that the copy has differently.", "route", "provider")
+        self._shadow_seconds = self._counter("shadow_seconds", "Until the answers that were compared, summed.", "route", "provider", "side")
         self._circuit_changes = self._counter("circuit_changes", "Times that a circuit came to a state.", "circuit", "state")
 
         self._waits = self._histogram("limit_wait_duration_seconds", "Waiting for a permit, of calls that waited.", "provider", "traffic")
@@ -119,6 +126,8 @@ class Metrics:
                 self._unpaid(*refused).inc(1, _exemplar(event.trace))
             case Hedged():
                 self._hedges(self._route(event.route), "won" if event.won else "lost").inc(1, _exemplar(event.trace))
+            case Shadowed():
+                self._shadow(event)
             case CircuitChanged():
                 if _owner(event.name) in self._providers:
                     self._circuit_changes(event.name, event.after).inc()
@@ -163,6 +172,15 @@ class Metrics:
             self._billed(provider).inc(event.billed_seconds)
         if (charge := event.charge) is not None:
             self._cost(provider, self._route(event.route), event.caller, charge.currency).inc(charge.amount, exemplar)
+
+    def _shadow(self, event: Shadowed) -> None:
+        route, provider = self._route(event.route), self._provider(event.provider)
+        self._shadowed(route, provider, event.outcome).inc()
+        if event.outcome == "compared":
+            self._shadow_tokens(route, provider).inc(event.tokens)
+            self._shadow_edits(route, provider).inc(event.edits)
+            self._shadow_seconds(route, provider, "route").inc(event.seconds)
+            self._shadow_seconds(route, provider, "shadow").inc(event.shadow_seconds)
 
     def _reloaded(self, event: ConfigReloaded) -> None:
         if event.error is not None:

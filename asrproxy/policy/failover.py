@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -61,6 +61,10 @@ class Race(Protocol):
     def __call__(self, first: Call, second: Call) -> Call: ...
 
 
+Order = Callable[[Sequence[Member], Context], Sequence[Member]]
+"""The providers as one call tries them: split.py's."""
+
+
 class Failover:
     """A call at the first provider that can serve it; when that fails for good, at the next, within the deadline.
 
@@ -71,15 +75,18 @@ class Failover:
     No provider but the last may use up the time: for those after it, one attempt's timeout each is set aside, at most half of what is left.
     When none answers and one had a text that seemed too short, that text is the answer, marked `suspect`: worth more than none.
 
-    race: None, or how the first provider's call gets a second beside it.
+    race: None, or how the first provider's call gets a second beside it. order: None, or how a call's own order is found.
     """
 
-    def __init__(self, *, route: str, members: Sequence[Member], observer: Observer, race: Race | None = None) -> None:
-        self._route, self._members, self._observer, self._race = route, tuple(members), observer, race
+    def __init__(
+        self, *, route: str, members: Sequence[Member], observer: Observer, race: Race | None = None, order: Order | None = None
+    ) -> None:
+        self._route, self._members, self._observer, self._race, self._order = route, tuple(members), observer, race, order
 
     async def __call__(self, utterance: Utterance, context: Context) -> Recognition:
         """The route's call."""
-        able = [member for member in self._members if self._can(member, utterance, context)]
+        members = self._members if self._order is None else self._order(self._members, context)
+        able = [member for member in members if self._can(member, utterance, context)]
         able = self._awake(able, context)
         errors: list[tuple[Member, AsrError]] = []
         raced: list[Member] = []

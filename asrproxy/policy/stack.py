@@ -37,7 +37,9 @@ from asrproxy.policy.hedge import Hedge
 from asrproxy.policy.rate import Rate
 from asrproxy.policy.record import Record
 from asrproxy.policy.retry import Retry
+from asrproxy.policy.shadow import Shadow
 from asrproxy.policy.spending import Member, Metered, Spending
+from asrproxy.policy.split import Split
 
 RETRY_RESERVE: Final = 10
 """Retries in ten seconds that a quiet provider may make whatever its budget's share comes to."""
@@ -176,6 +178,7 @@ class RouteStack:
     """A named order of providers, as one call.
 
     hedge: None, or when a slow first provider gets a second beside it. spending: None, or the budget that its priced providers share.
+    split: None, or which provider a request begins at. shadow: None, or what sends copies of its calls to another provider.
     """
 
     def __init__(
@@ -187,8 +190,11 @@ class RouteStack:
         observer: Observer,
         random: Random,
         spending: Spending | None = None,
+        split: Split | None = None,
+        shadow: Shadow | None = None,
     ) -> None:
         self.name: Final = name
+        self._split, self._shadow = split, shadow
         if spending is not None:  # round all of a provider's policy: what is not to be paid for needs no place in its queue
             members = [each if each.currency is None else Metered(each, spending, observer=observer) for each in members]
         self.members: Final = tuple(members)
@@ -199,7 +205,9 @@ class RouteStack:
             self._race = race = Hedge(
                 route=name, settings=hedge, budget=Budget(share=hedge.budget, reserve=HEDGE_RESERVE), observer=observer
             )
-        self.call: Final[Call] = Failover(route=name, members=members, observer=observer, race=race)
+        order = None if split is None else split.ordered
+        call: Call = Failover(route=name, members=members, observer=observer, race=race, order=order)
+        self.call: Final = call if shadow is None else shadow(call)  # outside of all: what is copied is what the caller gets
 
     def only(self, members: Sequence[Member]) -> RouteStack:
         """The same route through some of its providers; the same one for the same providers."""
@@ -207,7 +215,9 @@ class RouteStack:
         if chosen == self.members:
             return self
         if chosen not in self._parts:
-            self._parts[chosen] = RouteStack(self.name, chosen, self._hedge, observer=self._observer, random=self._random)
+            self._parts[chosen] = RouteStack(
+                self.name, chosen, self._hedge, observer=self._observer, random=self._random, split=self._split, shadow=self._shadow
+            )
         return self._parts[chosen]
 
     def status(self) -> Mapping[str, object]:
@@ -216,7 +226,18 @@ class RouteStack:
             "providers": [member.name for member in self.members],
             "hedge": None if self._race is None else self._race.status(),
             "budget": None if self._spending is None else self._spending.status(),
+            "split": None if self._split is None else self._split.status(),
+            "shadow": None if self._shadow is None else self._shadow.status(),
         }
+
+    def ordered(self, context: Context) -> Sequence[Member]:
+        """Its providers as this request tries them."""
+        return self.members if self._split is None else self._split.ordered(self.members, context)
+
+    async def aclose(self) -> None:
+        """Ends the copies that are under way."""
+        if self._shadow is not None:
+            await self._shadow.aclose()
 
     def moved_on(self, context: Context, before: str, after: str, error: AsrError) -> None:
         """Announces that a live session goes on at another provider."""

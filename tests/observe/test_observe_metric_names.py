@@ -24,6 +24,7 @@ from asrproxy.events import (
     RequestEnded,
     RetryRefused,
     RetryScheduled,
+    Shadowed,
     TokenRefreshed,
 )
 from asrproxy.figures import (
@@ -54,6 +55,7 @@ EVERY_EVENT: tuple[Event, ...] = (
     LimitWaited("r", "a", "rate", "short", 0.1, refused=True),
     FailedOver("r", "default", "a", "a", ERROR),
     Hedged("r", "default", won=True),
+    Shadowed("r", "default", "a", "compared", edits=1, tokens=4, seconds=0.1, shadow_seconds=0.2),
     BudgetRefused("r", "default", "a", "day"),
     TokenRefreshed("a", 0.1, 3600.0, None),
     ConfigReloaded(2, ERROR),
