@@ -55,37 +55,40 @@ class _Slot:
         return self.segment is not None and self.segment.error is not None
 
 
-class LongRecording:
-    """One recording's pipeline. At most `settings.concurrency` utterances are under way, and no more is decoded than they need.
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one request wants of a long recording, whichever way it is sent.
 
     call: a route's. longest: seconds of an utterance. context: makes the context of a call made now. heard: is told how many seconds
     are known so far. allow_holes: a segment that fails for good leaves a hole instead of ending the recording. stages: of the request.
     language: what the caller says it is, where the vendor does not say.
     """
 
-    def __init__(
-        self,
-        *,
-        route: str,
-        call: Call,
-        settings: LongAudioSettings,
-        longest: float,
-        format: AudioFormat,
-        memory: SegmentMemory,
-        context: Callable[[int], Context],
-        heard: Callable[[float], None],
-        allow_holes: bool,
-        listener: Listener | None,
-        stages: Stages,
-        language: str | None = None,
-    ) -> None:
-        self._route, self._call, self._settings, self._format = route, call, settings, format
-        self._memory, self._context, self._heard, self._allow_holes = memory, context, heard, allow_holes
-        self._listener, self._stages, self._language = listener, stages, language
+    route: str
+    call: Call
+    settings: LongAudioSettings
+    longest: float
+    format: AudioFormat
+    memory: SegmentMemory
+    context: Callable[[int], Context]
+    heard: Callable[[float], None]
+    allow_holes: bool
+    stages: Stages
+    language: str | None = None
+
+
+class LongRecording:
+    """One recording's pipeline. At most `settings.concurrency` utterances are under way, and no more is decoded than they need."""
+
+    def __init__(self, work: Work, listener: Listener | None) -> None:
+        settings = work.settings
+        self._route, self._call, self._settings, self._format = work.route, work.call, settings, work.format
+        self._memory, self._context, self._heard, self._allow_holes = work.memory, work.context, work.heard, work.allow_holes
+        self._listener, self._stages, self._language = listener, work.stages, work.language
         self._time = asyncio.get_running_loop().time
         self._segmenter = Segmenter(
-            sample_rate=format.sample_rate,
-            longest=longest,
+            sample_rate=work.format.sample_rate,
+            longest=work.longest,
             min_silence=settings.min_silence,
             overlap=settings.overlap,
             skip_silence=settings.skip_silence,
@@ -101,8 +104,8 @@ class LongRecording:
     async def transcribe(self, blocks: AsyncIterator[Block]) -> Transcript:
         """Raises RecordingFailed with the finished segments inside, and what the listener raised."""
         try:
-            async with asyncio.TaskGroup() as calls:
-                await self._cut(blocks, calls)
+            async with asyncio.TaskGroup() as tasks:
+                await self._cut(blocks, tasks)
         except ExceptionGroup as errors:  # the first is what happened: the one who listened has gone, or a defect
             raise errors.exceptions[0] from errors
         finally:
@@ -116,7 +119,7 @@ class LongRecording:
         self._stages.between("stitch", began, self._time())
         return transcript
 
-    async def _cut(self, blocks: AsyncIterator[Block], calls: asyncio.TaskGroup) -> None:
+    async def _cut(self, blocks: AsyncIterator[Block], tasks: asyncio.TaskGroup) -> None:
         """Sets a task going for each piece, as soon as there is a place for it."""
         try:
             async with aclosing(self._pieces(blocks)) as pieces:
@@ -126,7 +129,7 @@ class LongRecording:
                         break
                     slot = _Slot(piece, piece.end - (self._slots[-1].piece.end if self._slots else 0.0))
                     self._slots.append(slot)
-                    calls.create_task(self._work(slot))
+                    tasks.create_task(self._work(slot))
         except AsrError as error:  # the rest of the recording cannot be decoded; what is under way has been paid for
             self._failure = self._failure or error
 
@@ -155,14 +158,14 @@ class LongRecording:
         try:
             slot.segment = await self._segment(slot)
         except AsrError as error:
-            _forget_frames(error)
+            forget_frames(error)
             slot.segment = Segment(
                 index=slot.piece.index,
                 start=slot.piece.start,
                 end=slot.piece.end,
                 text="",
                 provider=error.provider,
-                attempts=_calls(slot.attempts),
+                attempts=calls(slot.attempts),
                 error=error,
             )
             if not self._allow_holes:
@@ -189,8 +192,8 @@ class LongRecording:
             end=piece.end,
             text=recognition.text,
             provider=recognition.provider,
-            attempts=_calls(slot.attempts),
-            words=_shifted(recognition.words, piece.start),
+            attempts=calls(slot.attempts),
+            words=shifted(recognition.words, piece.start),
             suspect=recognition.suspect,
             cached=cached,
             language=recognition.language,
@@ -212,7 +215,7 @@ class LongRecording:
         """The reading with what is said in stretches for which it has no words: each is asked for by itself."""
         if not reading.words:
             return reading
-        voiced = partial(_voiced, piece.levels)
+        voiced = partial(voiced_between, piece.levels)
         bare = coverage.bare_stretches(reading.words, voiced, start=0.0, end=piece.end - piece.start)
         worst = sorted(bare, key=lambda each: voiced(*each), reverse=True)[:_ASKED]
         told, suspect = Reading(reading.text, reading.words), reading.suspect or len(bare) > len(worst)
@@ -223,7 +226,7 @@ class LongRecording:
                 suspect = True  # the first reading stands
                 continue
             suspect = suspect or not missing.text
-            told = filled(told, Reading(missing.text, _shifted(missing.words, start)), at=(start + end) / 2, language=reading.language)
+            told = filled(told, Reading(missing.text, shifted(missing.words, start)), at=(start + end) / 2, language=reading.language)
         return replace(reading, text=told.text, words=told.words, suspect=suspect)
 
     def _stretch(self, piece: Piece, start: float, end: float) -> Utterance:
@@ -244,7 +247,7 @@ class LongRecording:
         left, right = readings
         words = None
         if left.words is not None and right.words is not None:
-            words = left.words + (_shifted(right.words, middle) or ())
+            words = left.words + (shifted(right.words, middle) or ())
         language = left.language or right.language or context.options.language
         return replace(left, text=join.join((left.text, right.text), language), words=words)
 
@@ -285,19 +288,26 @@ class LongRecording:
 
     def _transcript(self) -> Transcript:
         segments = tuple(slot.segment for slot in self._slots if slot.segment is not None)
-        if not segments:  # nothing but silence: still a recording with one segment
-            segments = (Segment(index=0, start=0.0, end=self._seconds, text="", provider=None, attempts=0),)
-        providers = {segment.provider for segment in segments if segment.error is None}
-        language = next((segment.language for segment in segments if segment.language), self._language)
-        return Transcript(
-            text=join.join((segment.text for segment in segments if segment.text), language),
-            language=language,
-            duration=self._seconds,
-            complete=all(segment.error is None for segment in segments),
-            provider=providers.pop() if len(providers) == 1 else None,
-            segments=segments,
-            attempts=self._attempts(),
-        )
+        return transcript_of(segments, seconds=self._seconds, language=self._language, attempts=self._attempts())
+
+
+def transcript_of(
+    segments: tuple[Segment, ...], *, seconds: float, language: str | None, attempts: tuple[AttemptRecord, ...]
+) -> Transcript:
+    """The segments joined. language: where they do not say."""
+    if not segments:  # nothing but silence: still a recording with one segment
+        segments = (Segment(index=0, start=0.0, end=seconds, text="", provider=None, attempts=0),)
+    providers = {segment.provider for segment in segments if segment.error is None}
+    language = next((segment.language for segment in segments if segment.language), language)
+    return Transcript(
+        text=join.join((segment.text for segment in segments if segment.text), language),
+        language=language,
+        duration=seconds,
+        complete=all(segment.error is None for segment in segments),
+        provider=providers.pop() if len(providers) == 1 else None,
+        segments=segments,
+        attempts=attempts,
+    )
 
 
 def count_calls(stages: Stages, trail: Trail) -> None:
@@ -309,7 +319,8 @@ def count_calls(stages: Stages, trail: Trail) -> None:
         stages.add("pause", trail.paused)
 
 
-def _voiced(levels: bytes, start: float, end: float) -> float:
+def voiced_between(levels: bytes, start: float, end: float) -> float:
+    """Seconds of speech between two times, in seconds from the first of the frames."""
     return voiced_seconds(levels[round(start * FRAMES_PER_SECOND) : round(end * FRAMES_PER_SECOND)])
 
 
@@ -360,15 +371,17 @@ def _quietest(levels: bytes) -> int:
     return max(middle, key=lambda frame: sum(quiet[frame - width : frame + width]), default=len(quiet) // 2)
 
 
-def _shifted(words: tuple[Word, ...] | None, by: float) -> tuple[Word, ...] | None:
+def shifted(words: tuple[Word, ...] | None, by: float) -> tuple[Word, ...] | None:
+    """The same words, `by` seconds later."""
     return None if words is None else tuple(Word(word.text, word.start + by, word.end + by) for word in words)
 
 
-def _calls(attempts: list[AttemptRecord]) -> int:
+def calls(attempts: list[AttemptRecord]) -> int:
+    """How many of the records are of calls that were made."""
     return sum(record.outcome != "skipped" for record in attempts)
 
 
-def _forget_frames(error: BaseException) -> None:
+def forget_frames(error: BaseException) -> None:
     """Tracebacks hold the frames that hold the samples: an hour of holes would be an hour of audio in memory."""
     seen: set[int] = set()
     each: BaseException | None = error

@@ -62,7 +62,8 @@ class Recognition:
 
     words: None where they were not asked for or the vendor has none. language: BCP 47, None where the vendor does not say.
     vendor_id: the vendor's own name for the call (a task id), for support tickets. provider: filled in by the core. suspect: the text is
-    known to be too short for the speech, and asking again gave no better.
+    known to be too short for the speech, and asking again gave no better. sentences: the text in timed stretches, of a recording that was
+    sent whole (`Capabilities.whole`): each becomes a segment.
     """
 
     text: str
@@ -71,6 +72,7 @@ class Recognition:
     vendor_id: str | None = None
     provider: str | None = None
     suspect: bool = False
+    sentences: tuple[Word, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,9 @@ class Capabilities:
 
     longest: seconds of one utterance. formats: what it takes, most wanted first. languages: BCP 47 tags or primary subtags, None: any.
     options: the names of `Options` it honours (`words`, `punctuation`, `itn`, `vocabulary`, `prompt`, `temperature`).
-    streaming: `Provider.stream` works. concurrency: calls it can work on at once, None: as many as the policy lets through.
+    streaming: `Provider.stream` works. concurrency: calls it can work on at once, None: as many as the policy lets through. whole: seconds
+    of a recording that one call takes in a way made for long ones, which is wanted for them; its answers have `sentences`. None: there is
+    none, and what is longer than `longest` comes cut.
     """
 
     longest: float = 60.0
@@ -192,6 +196,7 @@ class Capabilities:
     options: frozenset[str] = field(default_factory=frozenset)
     streaming: bool = False
     concurrency: int | None = None
+    whole: float | None = None
 
     @property
     def words(self) -> bool:

@@ -16,13 +16,14 @@ from asrproxy.audio.spool import Spool
 from asrproxy.config.models import DEFAULT_ROUTE, LongAudioSettings, ScaledTimeout
 from asrproxy.errors import AsrError, AudioTooLong, DeadlineExceeded, InvalidAudio, UnknownRoute, UnsupportedParameter
 from asrproxy.failure import RecordingFailed
-from asrproxy.long_audio import Listener, LongRecording, count_calls
+from asrproxy.long_audio import Listener, LongRecording, Work, count_calls
 from asrproxy.model import AttemptRecord, AudioFormat, Options, Segment, StreamEvent, Traffic, Transcript, Utterance
 from asrproxy.plugin import Context, Trail
 from asrproxy.policy.stack import RouteStack
 from asrproxy.remember import SegmentMemory
 from asrproxy.stages import Stages
 from asrproxy.trace import Span
+from asrproxy.whole_audio import WholeRecording
 
 SHORTEST: Final = 0.01
 """Seconds: less than one frame of speech analysis is no audio."""
@@ -106,7 +107,7 @@ class Recognizer:
         if (utterance := self._fitting(body, order, capabilities.formats, longest)) is not None:
             stages.ended("decode")
             return await self._short(utterance, route, order, stages, listener)
-        recording: LongRecording | None = None
+        recording: LongRecording | WholeRecording | None = None
         target = capabilities.formats[0]
         try:
             async with asyncio.timeout(None) as limit:
@@ -122,7 +123,9 @@ class Recognizer:
                         utterance = Utterance(first.pcm, target)
                         clock.heard(utterance.duration)
                         return await self._short(utterance, route, order, stages, listener)
-                    recording = self._long(route, order, target, longest, clock, listener, stages)
+                    work = self._work(route, order, target, longest, clock, stages)
+                    whole = capabilities.whole
+                    recording = LongRecording(work, listener) if whole is None else WholeRecording(work, whole, listener)
                     return await recording.transcribe(_chained(first, blocks))
         except TimeoutError as error:
             late = DeadlineExceeded("the request's timeout ran out")
@@ -141,17 +144,8 @@ class Recognizer:
             async for event in events:
                 yield event
 
-    def _long(
-        self,
-        route: Route,
-        order: Order,
-        target: AudioFormat,
-        longest: float,
-        clock: _Clock,
-        listener: Listener | None,
-        stages: Stages,
-    ) -> LongRecording:
-        return LongRecording(
+    def _work(self, route: Route, order: Order, target: AudioFormat, longest: float, clock: _Clock, stages: Stages) -> Work:
+        return Work(
             route=order.route,
             call=route.stack.call,
             settings=route.long_audio,
@@ -161,7 +155,6 @@ class Recognizer:
             context=lambda index: self._context(order, clock.deadline(), Traffic.LONG, index),
             heard=clock.heard,
             allow_holes=order.partial is Partial.ALLOW,
-            listener=listener,
             stages=stages,
             language=order.options.language,
         )

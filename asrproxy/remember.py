@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from asrproxy.config.models import MemorySettings
 from asrproxy.model import Options, Recognition, Utterance, Word
@@ -93,20 +93,33 @@ def _digest(asked: bytes, pcm: bytes | memoryview) -> str:
 
 def _packed(recognition: Recognition) -> bytes:
     """Some 3 KB of a minute's timed words, a tenth of what they take as objects; times to the millisecond, as answers have them."""
-    words = None if recognition.words is None else [(word.text, round(word.start, 3), round(word.end, 3)) for word in recognition.words]
-    kept = {"text": recognition.text, "words": words, "language": recognition.language, "provider": recognition.provider}
+    kept = {
+        "text": recognition.text,
+        "words": _plain(recognition.words),
+        "language": recognition.language,
+        "provider": recognition.provider,
+        "sentences": _plain(recognition.sentences),
+    }
     return zlib.compress(json.dumps(kept, ensure_ascii=False).encode(), 1)
 
 
 def _unpacked(packed: bytes) -> Recognition:
     kept = json.loads(zlib.decompress(packed))
-    words = kept["words"]
     return Recognition(
         text=kept["text"],
-        words=None if words is None else tuple(Word(*each) for each in words),
+        words=_timed(kept["words"]),
         language=kept["language"],
         provider=kept["provider"],
+        sentences=_timed(kept.get("sentences")),
     )
+
+
+def _plain(words: tuple[Word, ...] | None) -> list[tuple[str, float, float]] | None:
+    return None if words is None else [(word.text, round(word.start, 3), round(word.end, 3)) for word in words]
+
+
+def _timed(plain: list[list[Any]] | None) -> tuple[Word, ...] | None:
+    return None if plain is None else tuple(Word(*each) for each in plain)
 
 
 def _read(file: Path, oldest: float) -> Recognition | None:

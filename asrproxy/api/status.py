@@ -60,9 +60,10 @@ def _provider(opened: Opened) -> dict[str, Any]:
 
 
 def _can(capabilities: Capabilities) -> dict[str, Any]:
-    """longest: seconds of one utterance. languages: null: any."""
+    """longest: seconds of one utterance. whole: of a recording sent in one call, null: it is cut. languages: null: any."""
     return {
         "longest": capabilities.longest,
+        "whole": capabilities.whole,
         "languages": None if capabilities.languages is None else sorted(capabilities.languages),
         "options": sorted(capabilities.options),
         "streaming": capabilities.streaming,

@@ -40,6 +40,7 @@ def _described(name: str, provider: type[Provider]) -> dict[str, Any]:
         "summary": provider.summary,
         "capabilities": {
             "longest": can.longest,
+            "whole": can.whole,
             "sample_rates": sorted({form.sample_rate for form in can.formats}),
             "languages": None if can.languages is None else sorted(can.languages),
             "options": sorted(can.options),

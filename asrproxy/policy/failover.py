@@ -120,8 +120,8 @@ class Failover:
             reason = f"does not recognise {context.options.language}"
         elif lacking := missing(capabilities, context.options):
             reason = f"cannot honour {', '.join(lacking)}"
-        elif utterance.duration > capabilities.longest + SLIP:
-            reason = f"takes at most {capabilities.longest:g} s of audio"
+        elif utterance.duration > (most := max(capabilities.longest, capabilities.whole or 0.0)) + SLIP:
+            reason = f"takes at most {most:g} s of audio"
         else:
             return True
         _pass_over(member, reason, context, "unsupported")

@@ -68,7 +68,7 @@ class Record:
             except Exception as defect:  # the plugin's author is not here to own it
                 raise self._unavailable(utterance, context, time() - began, defect, span) from defect
             self._ended(utterance, context, time() - began, None, given.vendor_id, span)
-            return Recognition(given.text, given.words, given.language, given.vendor_id, provider, given.suspect)
+            return Recognition(given.text, given.words, given.language, given.vendor_id, provider, given.suspect, given.sentences)
 
         return recorded
 

@@ -251,8 +251,8 @@ class RouteStack:
     def capabilities_for(self, options: Options) -> Capabilities:
         """What the providers that can honour the options can do between them.
 
-        longest: the shortest of theirs, so that each can take over every segment of a recording. formats: the first one's, since it gets
-        nearly all calls; for the others audio is converted. The rest: what any of them has.
+        longest: the shortest of theirs, so that each can take over every segment of a recording. formats, whole: the first one's, since it
+        gets nearly all calls; for the others audio is converted. The rest: what any of them has.
         """
         able = [member.capabilities for member in self.members if _honours(member.capabilities, options)]
         able = able or [member.capabilities for member in self.members]
@@ -263,6 +263,7 @@ class RouteStack:
             options=frozenset[str]().union(*(each.options for each in able)),
             streaming=any(each.streaming for each in able),
             concurrency=_sum(able),
+            whole=able[0].whole,
         )
 
     def unsupported(self, options: Options) -> str | None:

@@ -278,6 +278,23 @@ class ProviderConformance:
             self._check(speech, await provider.recognize(utterance, _context()))
 
     @_promise
+    async def test_a_long_recording_comes_back_in_sentences_where_that_is_declared(self) -> None:
+        async with self._started() as (provider, _):
+            if provider.capabilities.whole is None:
+                raise SkipTest("whole recordings are not declared")
+            assert provider.capabilities.whole > provider.capabilities.longest, "a whole recording is longer than an utterance"
+            speech = self._utterance(provider)
+            format = speech.utterance.format
+            silence = bytes(2 * int((provider.capabilities.longest + 5) * format.sample_rate))
+            utterance = Utterance(bytes(speech.utterance.pcm) + silence + bytes(speech.utterance.pcm), format)
+            answer = await provider.recognize(utterance, _context())
+            assert answer.sentences is not None, "a whole recording came back without sentences"
+            assert len(answer.sentences) >= 2, "words more than a minute apart came back as one sentence"
+            assert _bare("".join(each.text for each in answer.sentences)) == _bare(answer.text)
+            ends = [0.0, *(edge for each in answer.sentences for edge in (each.start, each.end)), utterance.duration + 0.1]
+            assert ends == sorted(ends), f"sentences overlap or lie outside of the recording: {answer.sentences}"
+
+    @_promise
     async def test_words_come_with_times_where_declared(self) -> None:
         async with self._started() as (provider, _):
             if not provider.capabilities.words:

@@ -37,7 +37,7 @@ class Flash:
         # Its token goes in the query (and nowhere else), so the address is not kept.
         url = URL(f"{self._settings.gateway}{FLASH_PATH}?{flash_query(self._settings, options, token)}", encoded=True)
         headers = CIMultiDict({"Content-Type": "application/octet-stream"})
-        answer = await self._pool.post(url, headers, wav(utterance))
+        answer = await self._pool.post(url, headers, utterance.pcm, head=wav_header(utterance))
         return recognition_of(answer, options, self._settings.language)
 
 
@@ -46,7 +46,8 @@ def recognition_of(answer: Answer, options: Options, language: str | None) -> Re
     body = decoded(answer)
     code = body["status"]
     if code in NO_SPEECH:
-        return Recognition("", words=() if options.words else None, language=language, vendor_id=vendor_id_of(body))
+        none = () if options.words else None
+        return Recognition("", words=none, language=language, vendor_id=vendor_id_of(body), sentences=())
     if code != SUCCESS:
         raise refusal_of(answer, body)
     try:
@@ -55,9 +56,10 @@ def recognition_of(answer: Answer, options: Options, language: str | None) -> Re
         sentences = [each for each in every if each.get("channel_id") == every[0].get("channel_id")]
         text = joined([str(each["text"]) for each in sentences], language)
         words = tuple(_words(sentences)) if options.words else None
+        timed = tuple(Word(str(each["text"]), float(each["begin_time"]) / 1000, float(each["end_time"]) / 1000) for each in sentences)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Garbled("FlashRecognizer says success and gives no sentences", vendor_code=code) from error
-    return Recognition(text, words=words, language=language, vendor_id=vendor_id_of(body))
+    return Recognition(text, words=words, language=language, vendor_id=vendor_id_of(body), sentences=timed)
 
 
 def _words(sentences: Sequence[dict[str, Any]]) -> list[Word]:
@@ -69,11 +71,10 @@ def _words(sentences: Sequence[dict[str, Any]]) -> list[Word]:
     ]
 
 
-def wav(utterance: Utterance) -> bytes:
-    """The utterance as a RIFF/WAVE file: FlashRecognizer takes no bare samples."""
+def wav_header(utterance: Utterance) -> bytes:
+    """What makes a RIFF/WAVE file of the utterance's samples: FlashRecognizer takes no bare ones."""
     size, rate, channels = len(utterance.pcm), utterance.format.sample_rate, utterance.format.channels
-    head = struct.pack(
+    return struct.pack(
         "<4sI4s4sIHHIIHH4sI",
         *(b"RIFF", size + 36, b"WAVE", b"fmt ", 16, 1, channels, rate, rate * channels * 2, channels * 2, 16, b"data", size),
     )
-    return b"".join((head, utterance.pcm))

@@ -69,19 +69,19 @@ class Pool:
         if warm and self._settings.warm:
             self._warming = asyncio.create_task(self._warm(self._kept), name="aliyun-warm")
 
-    async def post(self, url: URL, headers: CIMultiDict[str], body: bytes | memoryview) -> Answer:
-        """One POST. Raises Unreachable or Garbled. Cancelled, it closes its connection.
+    async def post(self, url: URL, headers: CIMultiDict[str], body: bytes | memoryview, *, head: bytes = b"") -> Answer:
+        """One POST of `body`, with `head` in front of it. Raises Unreachable or Garbled. Cancelled, it closes its connection.
 
         A kept connection that the peer closed before any byte of an answer is not the vendor's fault (both may close an idle one at any
         time), so that one case is repeated at once, and costs no attempt.
         """
         try:
-            return await self._exchange(url, headers, body)
+            return await self._exchange(url, headers, body, head)
         except _Stale:
             self._stale += 1
-        return await self._exchange(url, headers, body)
+        return await self._exchange(url, headers, body, head)
 
-    async def _exchange(self, url: URL, headers: CIMultiDict[str], body: bytes | memoryview) -> Answer:
+    async def _exchange(self, url: URL, headers: CIMultiDict[str], body: bytes | memoryview, head: bytes) -> Answer:
         session = self._kept if self._busy < self._settings.size else self._single
         if session is None:
             raise RuntimeError("the pool is not started")
@@ -89,7 +89,7 @@ class Pool:
         _KEPT.set(False)
         try:
             with network_errors(self.where):
-                response = await self._begun(session, url, headers, body)
+                response = await self._begun(session, url, headers, Samples(body, head))
                 try:
                     if (response.content_length or 0) > _LARGEST_ANSWER:
                         raise Garbled(f"{self.where} answered {response.content_length} bytes")
@@ -100,11 +100,9 @@ class Pool:
         finally:
             self._busy -= 1
 
-    async def _begun(
-        self, session: aiohttp.ClientSession, url: URL, headers: CIMultiDict[str], body: bytes | memoryview
-    ) -> aiohttp.ClientResponse:
+    async def _begun(self, session: aiohttp.ClientSession, url: URL, headers: CIMultiDict[str], body: Samples) -> aiohttp.ClientResponse:
         try:
-            return await session.post(url, data=Samples(body), headers=headers, allow_redirects=False)
+            return await session.post(url, data=body, headers=headers, allow_redirects=False)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if _KEPT.get() and not isinstance(error, aiohttp.ClientConnectorError) and _without_answer(error):
                 raise _Stale(f"{self.where} had closed a kept connection") from error
@@ -211,18 +209,21 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class Samples(aiohttp.payload.Payload):
-    """A body sent from where it lies, whole when short and in pieces when long."""
+    """A body sent from where it lies, whole when short and in pieces when long. head: bytes in front of the samples."""
 
     _autoclose = True
 
-    def __init__(self, samples: bytes | memoryview) -> None:
+    def __init__(self, samples: bytes | memoryview, head: bytes = b"") -> None:
         super().__init__(samples, content_type="application/octet-stream")
-        self._size = len(samples)
+        self._head = head
+        self._size = len(head) + len(samples)
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         raise TypeError("samples are not text")
 
     async def write(self, writer: AbstractStreamWriter) -> None:
+        if self._head:
+            await writer.write(self._head)
         for start in range(0, len(self._value), _PIECE):
             await writer.write(memoryview(self._value)[start : start + _PIECE])
 

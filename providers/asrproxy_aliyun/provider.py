@@ -58,11 +58,12 @@ def capabilities_of(settings: AliyunSettings) -> Capabilities:
     if settings.transport != "rest" or settings.long == "flash":
         options.add("words")
     return Capabilities(
-        longest=longest(settings.sample_rate) if settings.long == "flash" else _SHORT,
+        longest=_SHORT,
         formats=(AudioFormat(settings.sample_rate),),
         languages=None if settings.language is None else frozenset({settings.language}),
         options=frozenset(options),
         streaming=settings.transport == "websocket",
+        whole=longest(settings.sample_rate) if settings.long == "flash" else None,
     )
 
 
@@ -135,7 +136,7 @@ class AliyunProvider(Provider):
             token = await lease.replace(token, refusal)
             recognition = await recognizer.recognize(utterance, context.options, token.id)
         lease.accepted(token)
-        if self.settings.truncated is not None:
+        if self.settings.truncated is not None and utterance.duration <= _SHORT:  # of longer ones the core looks at each stretch
             await check(recognition, utterance, context, self.settings.truncated)
         return recognition
 

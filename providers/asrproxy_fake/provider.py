@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from random import Random
 from typing import ClassVar, Final
 
@@ -29,6 +31,7 @@ from asrproxy_fake.listening import Listening
 from asrproxy_fake.script import Fate, Script, WatchedFile
 from asrproxy_fake.settings import ClaimedCapabilities, FakeSettings
 
+_SENTENCE: Final = 0.8  # s of silence that end one
 _LONG: Final = 2.0  # s; above it, decoding takes long enough to be felt on the event loop
 Witness = Callable[[Utterance, Context], None]
 """Sees each call that arrives, whatever becomes of it; of a live stream, all of its audio once it has ended."""
@@ -58,15 +61,19 @@ class FakeProvider(Provider):
 
     async def recognize(self, utterance: Utterance, context: Context) -> Recognition:
         self._refuse_what_is_not_claimed(context)
-        if utterance.duration > self.capabilities.longest + 0.001:
-            raise Rejected(f"an utterance of {utterance.duration:.2f} s is longer than the {self.capabilities.longest:g} s that it takes")
+        most = max(self.capabilities.longest, self.capabilities.whole or 0.0)
+        if utterance.duration > most + 0.001:
+            raise Rejected(f"an utterance of {utterance.duration:.2f} s is longer than the {most:g} s that it takes")
         self._refuse_format(utterance.format)
         await self._look_at_file()
         self._refuse_crowd()
         if self.witness:
             self.witness(utterance, context)
         async with self.script.call() as fate:
-            return _answer(await _heard(utterance), fate, context, self.script.unheard)
+            recognition = _answer(symbols := await _heard(utterance), fate, context, self.script.unheard)
+            if utterance.duration > self.capabilities.longest and fate.text is None:
+                recognition = replace(recognition, sentences=_sentences(symbols[: int(len(symbols) * fate.kept)]))
+            return recognition
 
     async def stream(self, audio: AsyncIterator[bytes], format: AudioFormat, context: Context) -> AsyncIterator[StreamEvent]:
         if not self.capabilities.streaming:
@@ -137,6 +144,13 @@ def _answer(symbols: Sequence[Symbol], fate: Fate, context: Context, unheard: st
         words=tuple(Word(each.text, each.start, each.end) for each in words_of(symbols)) if context.options.words else None,
         language=context.options.language or _language(symbols),
     )
+
+
+def _sentences(symbols: Sequence[Symbol]) -> tuple[Word, ...]:
+    """What lies between two pauses of `_SENTENCE` seconds."""
+    edges = [place for place in range(1, len(symbols)) if symbols[place].start - symbols[place - 1].end >= _SENTENCE]
+    each = [symbols[first:last] for first, last in pairwise([0, *edges, len(symbols)])]
+    return tuple(Word(text_of(said), said[0].start, said[-1].end) for said in each if said)
 
 
 def _kept(text: str, fate: Fate) -> str:

@@ -66,6 +66,7 @@ class ClaimedCapabilities(Section):
     """`capabilities`: what the fake says that it can do, and then holds to."""
 
     longest: Seconds = Field(60.0, gt=0, description="A longer utterance is rejected.")
+    whole: Seconds | None = Field(None, gt=0, description="A recording of at most this is taken whole, in sentences; null: as utterances.")
     sample_rates: tuple[int, ...] = Field((16_000, 8_000), min_length=1, description="Hz, most wanted first; others are rejected.")
     languages: frozenset[str] | None = Field(None, description="BCP 47; null: any. Another one is refused.")
     options: frozenset[OptionName] = Field(
@@ -78,6 +79,7 @@ class ClaimedCapabilities(Section):
         """As the core reads them."""
         return Capabilities(
             longest=self.longest,
+            whole=self.whole,
             formats=tuple(AudioFormat(rate) for rate in self.sample_rates),
             languages=self.languages,
             options=frozenset(self.options),

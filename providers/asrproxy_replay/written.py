@@ -57,6 +57,7 @@ def capabilities_body(capabilities: Capabilities) -> Body:
         "options": sorted(capabilities.options),
         "streaming": capabilities.streaming,
         "concurrency": capabilities.concurrency,
+        "whole": capabilities.whole,
     }
 
 
@@ -70,6 +71,7 @@ def capabilities_of(body: Body) -> Capabilities:
         options=frozenset(body["options"]),
         streaming=bool(body["streaming"]),
         concurrency=body["concurrency"],
+        whole=body.get("whole"),
     )
 
 

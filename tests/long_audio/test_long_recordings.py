@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,79 +13,25 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from aiohttp import ClientSession
 
-from asrproxy.api.sidecar import Sidecar, sidecar
-from asrproxy.config.load import loads
-from asrproxy.config.models import Configuration, MemorySettings
-from asrproxy.discovery import provider_type
-from asrproxy.events import AttemptEnded, Event
+from asrproxy.config.models import MemorySettings
+from asrproxy.events import AttemptEnded
 from asrproxy.model import Recognition, Word
 from asrproxy.remember import SegmentMemory
 from asrproxy.testing import tones
 from asrproxy.testing.tones import Score
-
-CLOSE = 0.02  # seconds that a word's time may be off
-TALK = tones.dictation(300, seed=4)
-SHORT_TALK = tones.dictation(50, seed=5)  # five segments of 12 s
-
-
-@dataclass
-class Proxy:
-    """A running sidecar with one fake provider, and what its caller sees."""
-
-    sidecar: Sidecar
-    session: ClientSession
-    events: list[Event]
-
-    @property
-    def vendor(self) -> Any:
-        return self.sidecar.runtime.current.opened["tones"].provider
-
-    @property
-    def calls(self) -> int:
-        return int(self.vendor.script.calls)
-
-    async def ask(self, body: Any, *, status: int = 200, request_id: str = "", **parameters: str) -> Any:
-        headers = {"X-Request-Id": request_id} if request_id else {}
-        async with self.session.post(self.sidecar.url + "/v1/recognize", data=body, params=parameters, headers=headers) as answer:
-            assert answer.status == status, await answer.text()
-            return await answer.json() if answer.content_type == "application/json" else await answer.text()
-
-    async def queued(self, traffic: str) -> int:
-        async with self.session.get(self.sidecar.url + "/v1/status") as answer:
-            return int((await answer.json())["providers"]["tones"]["limiter"]["queued"][traffic])
-
-
-Start = Callable[..., AbstractAsyncContextManager[Proxy]]
-
-
-def configured(*, longest: float = 60, policy: dict[str, Any] | None = None, **fake: Any) -> Configuration:
-    written = {
-        "server": {"listen": ["127.0.0.1:0"], "ops_listen": ["127.0.0.1:0"]},
-        "providers": {"tones": {"type": "fake", "capabilities": {"longest": longest}, **fake}},
-        "policy": policy or {},
-    }
-    return loads(json.dumps(written), "test.yaml", environ={}, provider_settings=lambda name: provider_type(name).Settings)
-
-
-@pytest.fixture
-def proxy() -> Start:
-    @asynccontextmanager
-    async def starting(**settings: Any) -> AsyncIterator[Proxy]:
-        events: list[Event] = []
-        async with sidecar(configured(**settings), [events.append]) as running, ClientSession() as session:
-            yield Proxy(running, session, events)
-
-    return starting
-
-
-ONE_BY_ONE = {"long_audio": {"concurrency": 1}, "retries": {"attempts": 1}}
-
-
-@lru_cache
-def wav(score: Score, rate: int = 16_000) -> bytes:
-    return tones.to_wav(score.render(rate), rate)
+from tests.long_audio.long_proxy import (
+    ONE_BY_ONE,
+    SHORT_TALK,
+    TALK,
+    Proxy,
+    Start,
+    configured,
+    events_of,
+    in_order,
+    wav,
+    words_are_those_of,
+)
 
 
 def encoded(score: Score, container: str, codec: str, rate: int, layout: str) -> bytes:
@@ -103,24 +45,6 @@ def encoded(score: Score, container: str, codec: str, rate: int, layout: str) ->
         for each in (frame, None):
             file.mux(stream.encode(each))
     return out.getvalue()
-
-
-def words_are_those_of(score: Score, segments: Sequence[Any]) -> None:
-    """Every symbol once, in order, when it sounds."""
-    words = [word for segment in segments for word in segment["words"]]
-    assert "".join(word["text"] for word in words) == "".join(symbol.text for symbol in score.symbols)
-    for word, symbol in zip(words, score.symbols, strict=True):
-        assert abs(word["start"] - symbol.start) <= CLOSE, (word, symbol)
-        assert abs(word["end"] - symbol.end) <= CLOSE, (word, symbol)
-
-
-def in_order(answer: Any) -> None:
-    """Segments follow each other in time and by number, none reaches into the next."""
-    segments = answer["segments"]
-    assert [segment["index"] for segment in segments] == list(range(len(segments)))
-    assert all(segment["start"] < segment["end"] for segment in segments)
-    assert all(before["end"] <= after["start"] for before, after in pairwise(segments))
-    assert segments[-1]["end"] <= answer["duration"] + 0.001
 
 
 FORMS = {
@@ -369,10 +293,6 @@ async def test_what_is_suspect_is_not_remembered(proxy: Start) -> None:
         answer = await running.ask(wav(SHORT_TALK))
     assert answer["text"] == SHORT_TALK.text
     assert [segment.get("cached", False) for segment in answer["segments"]] == [True, False, True, True, True]
-
-
-def events_of(stream: str) -> list[tuple[str, Any]]:
-    return [(name, json.loads(data)) for name, data in re.findall(r"^event: (\w+)\ndata: (.*)$", stream, re.MULTILINE)]
 
 
 async def test_progress_and_segments_are_told_in_order_the_result_last(proxy: Start) -> None:
