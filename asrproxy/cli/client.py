@@ -71,6 +71,18 @@ class Sidecar:
         except OSError as error:
             raise Failed(f"cannot be read: {error.strerror or error}") from error
 
+    async def status(self) -> dict[str, Any]:
+        """What `/v1/status` says. Raises Failed."""
+        try:
+            async with self.session.get(f"{self.base}/v1/status", timeout=ClientTimeout(total=CONNECT)) as answer:
+                body = await answer.read()
+                if answer.status != 200:
+                    raise _refused(body, answer.status)
+                status: dict[str, Any] = json.loads(body)
+                return status
+        except (ClientError, OSError, TimeoutError, ValueError) as error:
+            raise Failed(f"{self.url} does not say how it is: {error or type(error).__name__}") from error
+
     async def unreachable(self) -> str | None:
         """Why nothing can be asked of it; None: it answers."""
         try:

@@ -9,6 +9,7 @@ import typer
 
 from asrproxy.cli.admission_policy import command as admission_policy
 from asrproxy.cli.check import command as check
+from asrproxy.cli.compare import command as compare
 from asrproxy.cli.emulate import CONTEXT
 from asrproxy.cli.emulate import command as emulate
 from asrproxy.cli.health import command as health
@@ -33,6 +34,7 @@ app.command("check")(check)
 app.command("health")(health)
 app.command("providers")(providers)
 app.command("schema")(schema)
+app.command("compare")(compare)
 app.command("emulate", context_settings=CONTEXT, add_help_option=False)(emulate)
 app.command("inject")(inject)
 app.command("webhook")(webhook)
