@@ -344,6 +344,7 @@ async def test_cancelling_ends_the_call_to_the_provider(start: Start, look: Open
         await page.get_by_role("button", name="Cancel").click()
         await behaviour.idle()
         await expect(page.locator("#list > li.cancelled")).to_have_count(1)
+        await expect(page.locator("#detail")).to_be_focused()  # the button is gone; the place where it was is not
         behaviour.release()
         await page.get_by_role("button", name="Try again").click()
         await done(page)

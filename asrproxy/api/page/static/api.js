@@ -66,11 +66,11 @@ export async function get(path, { timeout = 10_000 } = {}) {
   try {
     answer = await fetch(address(path), { headers: authorization(), cache: "no-store", signal: AbortSignal.timeout(timeout) });
     text = await answer.text();
+    if (answer.ok) return JSON.parse(text);
   } catch {
-    throw new Problem("unreachable_error");
+    throw new Problem("unreachable_error"); // nobody answers, or somebody in the sidecar's place
   }
-  if (!answer.ok) throw problemOf(answer.status, text, answer.headers.get("Retry-After"));
-  return JSON.parse(text);
+  throw problemOf(answer.status, text, answer.headers.get("Retry-After"));
 }
 
 /** The error in an answer that is not 200. */
@@ -81,5 +81,9 @@ export function problemOf(status, text, retryAfter) {
   } catch {
     // Something between us and the sidecar answered in its place.
   }
-  return new Problem(error.code ?? (status === 401 ? "unauthorized" : "unreachable_error"), { error, status, retryAfter: Number(retryAfter) || null });
+  return new Problem(error.code ?? (status === 401 ? "unauthorized" : "unreachable_error"), {
+    error,
+    status,
+    retryAfter: Number(retryAfter) || null,
+  });
 }

@@ -9,7 +9,8 @@ const WIDE_COLUMNS = 32;
 const JAPANESE_COLUMNS = 26;
 const PAUSE = 1;
 
-const UNSPACED = "\\u3005-\\u3007\\u3021-\\u3029\\u3040-\\u30ff\\u31f0-\\u31ff\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\\uff66-\\uff9f\\u{20000}-\\u{3ffff}";
+const UNSPACED =
+  "\\u3005-\\u3007\\u3021-\\u3029\\u3040-\\u30ff\\u31f0-\\u31ff\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\\uff66-\\uff9f\\u{20000}-\\u{3ffff}";
 const WORD = `(?![${UNSPACED}])[\\p{L}\\p{N}_]`;
 const TOKEN = new RegExp(`[${UNSPACED}]|(?:${WORD})+(?:['’.](?:${WORD})+)*`, "gu");
 const CHARACTER = new RegExp(`^[${UNSPACED}]`, "u");
@@ -23,14 +24,19 @@ const UNSPACED_LANGUAGES = new Set(["zh", "ja", "yue", "cmn", "wuu"]);
 /** SubRip. transcript: the contract's `200`. */
 export function srt(transcript) {
   return cues(transcript)
-    .map(({ start, end, lines }, index) => `${index + 1}\n${stamp(start, ",")} --> ${stamp(end, ",")}\n${lines.join("\n").replaceAll("-->", "->")}\n\n`)
+    .map(
+      ({ start, end, lines }, index) =>
+        `${index + 1}\n${stamp(start, ",")} --> ${stamp(end, ",")}\n${lines.join("\n").replaceAll("-->", "->")}\n\n`,
+    )
     .join("");
 }
 
 /** WebVTT. */
 export function vtt(transcript) {
   const escaped = (lines) => lines.join("\n").replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-  return `WEBVTT\n\n${cues(transcript).map(({ start, end, lines }) => `${stamp(start, ".")} --> ${stamp(end, ".")}\n${escaped(lines)}\n\n`).join("")}`;
+  return `WEBVTT\n\n${cues(transcript)
+    .map(({ start, end, lines }) => `${stamp(start, ".")} --> ${stamp(end, ".")}\n${escaped(lines)}\n\n`)
+    .join("")}`;
 }
 
 /** Cues in order, never two at once: `{start, end, lines}`, seconds. */
@@ -48,7 +54,8 @@ export function join(texts, language = null) {
   let joined = "";
   for (const each of texts) {
     let text = each.trim();
-    if (joined && CLOSING.has(joined.at(-1)) && !isDecimal(text)) while (text && (CLOSING.has(text[0]) || /\s/u.test(text[0]))) text = text.slice(1);
+    if (joined && CLOSING.has(joined.at(-1)) && !isDecimal(text))
+      while (text && (CLOSING.has(text[0]) || /\s/u.test(text[0]))) text = text.slice(1);
     if (text) joined += (joined ? between(joined, text, language) : "") + text;
   }
   return joined;
@@ -88,7 +95,10 @@ function units(segment, language) {
   if (!text) return [];
   let found = tokens(text, segment.words);
   if (segment.words?.length && found[0]?.start === undefined) {
-    text = join(segment.words.map((word) => word.text), language);
+    text = join(
+      segment.words.map((word) => word.text),
+      language,
+    );
     found = tokens(text, segment.words);
   }
   if (!found.length) return [{ text, start: segment.start, end: segment.end }];
@@ -164,7 +174,10 @@ function fits(group, limit) {
 }
 
 function textOf(group) {
-  return group.map((unit) => unit.text).join("").trim();
+  return group
+    .map((unit) => unit.text)
+    .join("")
+    .trim();
 }
 
 /** One line if it fits, else two of about the same width, broken after a mark or a word; more only where nothing else is possible. */
@@ -193,6 +206,6 @@ function width(text) {
 
 function stamp(seconds, point) {
   const total = Math.max(0, Math.round(seconds * 1000));
-  const two = (value) => String(value).padStart(2, "0");
-  return `${two(Math.floor(total / 3_600_000))}:${two(Math.floor(total / 60_000) % 60)}:${two(Math.floor(total / 1000) % 60)}${point}${String(total % 1000).padStart(3, "0")}`;
+  const seen = [total / 3_600_000, (total / 60_000) % 60, (total / 1000) % 60].map((value) => String(Math.floor(value)).padStart(2, "0"));
+  return `${seen.join(":")}${point}${String(total % 1000).padStart(3, "0")}`;
 }

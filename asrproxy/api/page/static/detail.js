@@ -12,11 +12,10 @@ import { TranscriptView } from "./transcript.js";
 
 const COPIED = 2000; // ms that a button says so
 
-/** Shows one recording at a time in `root`. actions: `stop(recording)`, `again(recording)`, `askToken()`. recorder: gives a live recording's. */
+/** Shows one recording at a time in `root`. actions: stop(recording), again(recording), askToken(), recorder(recording): what hears it. */
 export class Detail {
   #root;
   #actions;
-  #recorder;
   #recording = null;
   #player = null;
   #transcript = null;
@@ -24,10 +23,9 @@ export class Detail {
   #progress = null;
   #waiting = 0;
 
-  constructor(root, actions, recorder) {
+  constructor(root, actions) {
     this.#root = root;
     this.#actions = actions;
-    this.#recorder = recorder;
   }
 
   /** Another one, or null for none. */
@@ -50,19 +48,31 @@ export class Detail {
     else if (what === "segments") this.#grown();
   }
 
-  /** All of it anew; what is being played goes on. */
+  /** All of it anew; what is being played goes on, and the focus stays here. */
   draw() {
+    const focused = this.#root.contains(document.activeElement) ? document.activeElement : null;
+    this.#drawAll();
+    if (focused) (focused.isConnected ? focused : this.#root).focus({ preventScroll: true });
+  }
+
+  #drawAll() {
     clearInterval(this.#waiting);
     this.#live = this.#transcript = this.#progress = null;
     const recording = this.#recording;
     this.#root.hidden = !recording;
-    if (!recording) return this.#root.replaceChildren();
+    if (!recording) this.#root.replaceChildren();
+    else if (recording.state === "listening" || recording.state === "finishing") this.#drawLive(recording);
+    else this.#drawRecording(recording);
+  }
+
+  #drawLive(recording) {
+    this.#live = new LiveView(recording, this.#actions.recorder(recording), () => this.#actions.stop(recording));
+    this.#root.replaceChildren(this.#head(), this.#live.root);
+    this.#live.level();
+  }
+
+  #drawRecording(recording) {
     const { state } = recording;
-    if (state === "listening" || state === "finishing") {
-      this.#live = new LiveView(recording, this.#recorder(recording), () => this.#actions.stop(recording));
-      this.#root.replaceChildren(this.#head(), this.#live.root);
-      return this.#live.level();
-    }
     this.#player ??= new Player(recording);
     this.#player.load();
     this.#player.relabel();
@@ -82,7 +92,6 @@ export class Detail {
     this.#transcript.root.hidden = nothing;
     this.#drawProgress();
     this.#player.draw();
-    return undefined;
   }
 
   #head() {
@@ -117,7 +126,9 @@ export class Detail {
       if (segments.length > 1) add(t("segments", { count: segments.length }));
       if (took) {
         const times = transcript.duration / took;
-        add(times >= 1.05 ? t("took", { time: span(took), times: number(times, times < 10 ? 1 : 0) }) : t("took_plain", { time: span(took) }));
+        add(
+          times >= 1.05 ? t("took", { time: span(took), times: number(times, times < 10 ? 1 : 0) }) : t("took_plain", { time: span(took) }),
+        );
       }
       if (!transcript.complete) add(t("incomplete"), "badge bad");
     } else if (segments.length) {
@@ -138,13 +149,31 @@ export class Detail {
       setTimeout(() => (text.textContent = t("copy")), COPIED);
     };
     const saves = Object.keys(FORMATS).map((format) =>
-      element("button", { type: "button", className: "tool", "aria-label": t("download_as", { format: format.toUpperCase() }), onclick: () => download(recording, format) }, format.toUpperCase()),
+      element(
+        "button",
+        {
+          type: "button",
+          className: "tool",
+          "aria-label": t("download_as", { format: format.toUpperCase() }),
+          onclick: () => download(recording, format),
+        },
+        format.toUpperCase(),
+      ),
     );
-    return element("div", { className: "tools" }, copying, element("div", { className: "group", role: "group", "aria-label": t("download") }, icon("download"), ...saves));
+    return element(
+      "div",
+      { className: "tools" },
+      copying,
+      element("div", { className: "group", role: "group", "aria-label": t("download") }, icon("download"), ...saves),
+    );
   }
 
   #progressRow() {
-    const bar = element("div", { className: "bar", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", "aria-label": t("progress") }, element("span", {}));
+    const bar = element(
+      "div",
+      { className: "bar", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", "aria-label": t("progress") },
+      element("span", {}),
+    );
     const text = element("p", { className: "progress-text" });
     const cancel = element("button", { type: "button", className: "quiet", onclick: () => this.#recording.cancel() }, t("cancel"));
     this.#progress = { bar, text, began: performance.now() };
@@ -165,7 +194,8 @@ export class Detail {
     else if (progress) {
       parts.push(t("working_at", { done: clock(progress.seconds_done), total: clock(this.#whole()) }), t("parts", progress));
       const passed = (performance.now() - began) / 1000;
-      if (share > 0.05 && share < 1 && passed > 2) parts.push(t("left", { time: span(Math.max(1, Math.round((passed * (1 - share)) / share))) }));
+      if (share > 0.05 && share < 1 && passed > 2)
+        parts.push(t("left", { time: span(Math.max(1, Math.round((passed * (1 - share)) / share))) }));
     } else parts.push(t(state));
     text.textContent = parts.join(" · ");
     this.#player?.draw();
@@ -178,10 +208,16 @@ export class Detail {
 
   #remedies() {
     const { problem, blob, segments, live } = this.#recording;
-    if (problem?.code === "unauthorized") return [element("button", { type: "button", className: "primary", onclick: () => this.#actions.askToken() }, t("token_needed"))];
+    if (problem?.code === "unauthorized")
+      return [element("button", { type: "button", className: "primary", onclick: () => this.#actions.askToken() }, t("token_needed"))];
     if (!blob || (problem && !mayPass(problem))) return [];
     const label = element("span", {}, t(live ? "as_file" : segments.length ? "again_missing" : "again"));
-    const again = element("button", { type: "button", className: "primary", onclick: () => this.#actions.again(this.#recording) }, icon("retry"), label);
+    const again = element(
+      "button",
+      { type: "button", className: "primary", onclick: () => this.#actions.again(this.#recording) },
+      icon("retry"),
+      label,
+    );
     if (problem?.retryAfter) this.#countDown(problem, again, label);
     return [again];
   }

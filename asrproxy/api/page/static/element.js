@@ -44,7 +44,8 @@ export function patch(root, children) {
       for (const { name } of [...old[index].attributes]) if (!child.hasAttribute(name) && name !== "open") old[index].removeAttribute(name);
       for (const { name, value } of child.attributes) {
         if (old[index].getAttribute(name) === value) continue;
-        if (name === "style") old[index].style.cssText = child.style.cssText; // as an attribute it would be inline, which the page forbids itself
+        if (name === "style")
+          old[index].style.cssText = child.style.cssText; // as an attribute it would be inline, which the page forbids itself
         else old[index].setAttribute(name, value);
       }
       old[index].onclick = child.onclick;

@@ -36,7 +36,14 @@ export class ListView extends EventTarget {
     this.#area.hidden = !all.length;
     this.#count.textContent = all.length > 1 ? all.length : "";
     const rows = [...this.#root.children];
-    const wanted = all.map((each) => this.#drawn(each, rows.find((row) => row.recording === each))).reverse();
+    const wanted = all
+      .map((each) =>
+        this.#drawn(
+          each,
+          rows.find((row) => row.recording === each),
+        ),
+      )
+      .reverse();
     if (wanted.length !== rows.length || wanted.some((row, place) => row !== rows[place])) this.#root.replaceChildren(...wanted);
   }
 
@@ -62,7 +69,12 @@ export class ListView extends EventTarget {
 
   #row(recording) {
     const text = element("span", { className: "item-text" }, element("strong", {}), element("small", {}));
-    const item = element("button", { type: "button", className: "item", onclick: () => this.select(recording) }, element("span", { className: "item-mark" }), text);
+    const item = element(
+      "button",
+      { type: "button", className: "item", onclick: () => this.select(recording) },
+      element("span", { className: "item-mark" }),
+      text,
+    );
     const removing = element("button", { type: "button", className: "remove", onclick: () => this.#remove(recording) }, icon("close"));
     return Object.assign(element("li", {}, item, removing), { recording });
   }

@@ -37,7 +37,14 @@ export class LiveView {
     this.root = element(
       "div",
       { className: finishing ? "live finishing" : "live" },
-      element("div", { className: "live-head" }, element("span", { className: "live-dot", "aria-hidden": "true" }), this.#clock, element("span", { className: "hint" }, t(recording.state)), finishing ? null : element("button", { type: "button", className: "stop", onclick: stop }, t("record_stop"))),
+      element(
+        "div",
+        { className: "live-head" },
+        element("span", { className: "live-dot", "aria-hidden": "true" }),
+        this.#clock,
+        element("span", { className: "hint" }, t(recording.state)),
+        finishing ? null : element("button", { type: "button", className: "stop", onclick: stop }, t("record_stop")),
+      ),
       this.#meter,
       this.#hint,
       recording.streams ? null : element("p", { className: "live-note hint" }, t("live_sentences")),

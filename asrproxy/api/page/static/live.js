@@ -11,7 +11,8 @@ export class LiveSession {
   #waiting = [];
   #started = false;
   #rate;
-  #patience;
+  #patience = 0;
+  #late = false;
 
   constructor(start, tell) {
     this.#rate = start.sample_rate;
@@ -28,10 +29,11 @@ export class LiveSession {
         else if (message.type === "error") reject(new Problem(message.error.code, { error: message.error }));
         else tell(message);
       };
-      // A browser does not say why a handshake was refused: the same refusal can be read over HTTP.
       socket.onclose = () => {
         clearTimeout(this.#patience);
-        reasonOf(this.#started).then(reject, reject);
+        if (this.#late) reject(new Problem("deadline_exceeded"));
+        else if (this.#started) reject(new Problem("unreachable_error"));
+        else whyRefused().then(reject);
       };
     });
     this.ended.catch(() => {}); // it is awaited later, or not at all
@@ -52,12 +54,10 @@ export class LiveSession {
   stop() {
     if (this.#started) this.#push(JSON.stringify({ type: "stop" }));
     else this.#waiting.push(JSON.stringify({ type: "stop" }));
-    this.#patience = setTimeout(() => this.#socket.close(), PATIENCE);
-  }
-
-  /** Ends it at once. */
-  abort() {
-    this.#socket.close();
+    this.#patience = setTimeout(() => {
+      this.#late = true;
+      this.#socket.close();
+    }, PATIENCE);
   }
 
   #go() {
@@ -70,7 +70,12 @@ export class LiveSession {
   }
 }
 
-async function reasonOf(started) {
-  if (!started) await get("v1/models");
-  return new Problem("unreachable_error");
+/** A browser does not say why a handshake was refused: the same refusal can be read over HTTP. */
+async function whyRefused() {
+  try {
+    await get("v1/models");
+    return new Problem("unreachable_error");
+  } catch (problem) {
+    return problem;
+  }
 }

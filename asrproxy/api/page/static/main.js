@@ -27,7 +27,12 @@ const recordings = new Recordings();
 const list = new ListView(recordings);
 const tokens = new TokenDialog(sidecar);
 const speaking = new Speaking(options, begin);
-const detail = new Detail(at("detail"), { stop: (each) => speaking.stop(each), again, askToken: () => tokens.ask() }, (each) => speaking.recorder(each));
+const detail = new Detail(at("detail"), {
+  stop: (recording) => speaking.stop(recording),
+  again,
+  askToken: () => tokens.ask(),
+  recorder: (recording) => speaking.recorder(recording),
+});
 const status = new StatusView(at("status"), sidecar, () => tokens.ask());
 
 takeFiles((files) => {

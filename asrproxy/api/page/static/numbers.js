@@ -49,7 +49,12 @@ export function percent(share) {
 
 /** The time of day. */
 export function time(moment, seconds = false) {
-  return new Intl.DateTimeFormat(tag(), { hour: "2-digit", minute: "2-digit", second: seconds ? "2-digit" : undefined, hour12: false }).format(moment);
+  return new Intl.DateTimeFormat(tag(), {
+    hour: "2-digit",
+    minute: "2-digit",
+    second: seconds ? "2-digit" : undefined,
+    hour12: false,
+  }).format(moment);
 }
 
 /** A language's own name for people: `Chinese (China)`. */

@@ -7,7 +7,7 @@ import { microphones } from "./microphone.js";
 import { languageName } from "./numbers.js";
 
 // Where no provider says which languages it has.
-const COMMON = ["zh-CN", "en-US", "yue", "ja-JP", "ko-KR", "fr-FR", "de-DE", "es-ES", "pt-BR", "ru-RU", "it-IT", "id-ID", "vi-VN", "th-TH", "ar-SA", "hi-IN"];
+const COMMON = "zh-CN en-US yue ja-JP ko-KR fr-FR de-DE es-ES pt-BR ru-RU it-IT id-ID vi-VN th-TH ar-SA hi-IN".split(" ");
 
 /** The form of options. */
 export class Options {
@@ -95,7 +95,11 @@ export class Options {
     const single = ([name, { providers: members }]) => name in providers && members.length === 1 && members[0] === name;
     const rows = Object.entries(routes).sort(([a], [b]) => (b === "default") - (a === "default") || a.localeCompare(b));
     const option = ([name, { providers: members }]) =>
-      element("option", { value: name }, members.length && !(members.length === 1 && members[0] === name) ? `${name} (${members.join(" → ")})` : name);
+      element(
+        "option",
+        { value: name },
+        members.length && !(members.length === 1 && members[0] === name) ? `${name} (${members.join(" → ")})` : name,
+      );
     const groups = [
       [t("routes_named"), rows.filter((row) => !single(row))],
       [t("routes_single"), rows.filter(single)],

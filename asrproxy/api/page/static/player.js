@@ -3,16 +3,15 @@
 import { element, icon, reicon } from "./element.js";
 import { t } from "./language.js";
 import { clock } from "./numbers.js";
+import { drawTimeline } from "./timeline.js";
 
 const STEP = 5; // seconds of an arrow key
 const SPEEDS = [0.75, 1, 1.25, 1.5, 2];
-const BAR = 3; // pixels, and of the gap
-const GAP = 2;
-const TRACK = 6;
-const QUIET = 0.02; // what is quieter than this is not made to look loud
 
-/** Says `time` whenever its position has changed. */
-export class Player extends EventTarget {
+/** Belongs to one recording for as long as that is shown. */
+export class Player {
+  /** Is called whenever the position has changed. */
+  onmove = () => {};
   #recording;
   #audio = new Audio();
   #address = null;
@@ -31,9 +30,15 @@ export class Player extends EventTarget {
   #size = new ResizeObserver(() => this.draw());
 
   constructor(recording) {
-    super();
     this.#recording = recording;
-    this.root = element("div", { className: "player" }, this.#button, this.#slider, element("div", { className: "player-end" }, this.#time, this.#speed), this.#note);
+    this.root = element(
+      "div",
+      { className: "player" },
+      this.#button,
+      this.#slider,
+      element("div", { className: "player-end" }, this.#time, this.#speed),
+      this.#note,
+    );
     for (const speed of SPEEDS) this.#speed.append(element("option", { value: speed, selected: speed === 1 }, `${speed}×`));
     this.#audio.preload = "metadata";
     this.#audio.onplay = this.#audio.onpause = () => this.#turned();
@@ -104,86 +109,8 @@ export class Player extends EventTarget {
 
   /** Draws it anew: something of the recording has changed. */
   draw() {
-    const { width, height } = this.#slider.getBoundingClientRect();
-    if (!width) return;
-    const ratio = devicePixelRatio;
-    if (this.#canvas.width !== Math.round(width * ratio) || this.#canvas.height !== Math.round(height * ratio)) {
-      [this.#canvas.width, this.#canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
-    }
-    const to = this.#canvas.getContext("2d");
-    to.setTransform(ratio, 0, 0, ratio, 0, 0);
-    to.clearRect(0, 0, width, height);
-    const style = getComputedStyle(this.#slider);
-    const colour = (name) => style.getPropertyValue(`--${name}`);
-    this.#drawWave(to, width, height - TRACK - 8, colour);
-    this.#drawTrack(to, width, height - TRACK, colour);
-    const x = this.#x(this.#position, width);
-    to.fillStyle = colour("ink");
-    to.fillRect(Math.min(Math.max(x - 1, 0), width - 2), 0, 2, height - TRACK - 4);
-    if (this.#hover !== null) {
-      to.globalAlpha = 0.4;
-      to.fillRect(this.#hover - 0.5, 0, 1, height);
-      to.globalAlpha = 1;
-    }
+    drawTimeline(this.#canvas, { recording: this.#recording, position: this.#position, hover: this.#hover, current: this.segment });
     this.#say();
-  }
-
-  #drawWave(to, width, height, colour) {
-    const { waveform, segments } = this.#recording;
-    const played = this.#x(this.#position, width);
-    if (!waveform) return this.#drawBlocks(to, width, height, played, colour);
-    const { peaks } = waveform;
-    const most = peaks.reduce((a, b) => Math.max(a, b), QUIET);
-    const bars = Math.floor((width + GAP) / (BAR + GAP));
-    for (let bar = 0; bar < bars; bar += 1) {
-      const x = bar * (BAR + GAP);
-      const [first, last] = [Math.floor((bar * peaks.length) / bars), Math.max(Math.floor(((bar + 1) * peaks.length) / bars), Math.floor((bar * peaks.length) / bars) + 1)];
-      let sum = 0;
-      for (let at = first; at < last; at += 1) sum += peaks[at];
-      const tall = Math.max(3, Math.sqrt(sum / (last - first) / most) * height);
-      const seconds = ((x + BAR / 2) / width) * this.#recording.duration;
-      const segment = segments.find((each) => each.start <= seconds && seconds < each.end);
-      to.fillStyle = segment?.error ? colour("bad") : x + BAR / 2 <= played ? colour("accent") : segment?.suspect ? colour("warn") : segment || !this.#recording.underWay ? colour("bar") : colour("bar-dim");
-      to.beginPath();
-      to.roundRect(x, (height - tall) / 2, BAR, tall, 1.5);
-      to.fill();
-    }
-  }
-
-  /** With no waveform to be had, the segments are the picture. */
-  #drawBlocks(to, width, height, played, colour) {
-    for (const segment of this.#recording.segments) {
-      const [left, right] = [this.#x(segment.start, width), this.#x(segment.end, width)];
-      const tall = segment.error ? 0.3 : segment.text ? 0.72 : 0.14;
-      const box = [left + 1, (height * (1 - tall)) / 2, Math.max(right - left - 2, 2), height * tall];
-      to.fillStyle = segment.error ? colour("bad") : segment.suspect ? colour("warn") : colour("bar-dim");
-      to.beginPath();
-      to.roundRect(...box, 6);
-      to.fill();
-      if (played > left && !segment.error) {
-        to.save();
-        to.clip();
-        to.fillStyle = colour("accent");
-        to.fillRect(left, 0, played - left, height);
-        to.restore();
-      }
-    }
-  }
-
-  #drawTrack(to, width, top, colour) {
-    const current = this.segment;
-    for (const segment of this.#recording.segments) {
-      const [left, right] = [this.#x(segment.start, width), this.#x(segment.end, width)];
-      to.fillStyle = segment.error ? colour("bad") : segment.suspect ? colour("warn") : segment === current ? colour("accent") : colour("track");
-      to.beginPath();
-      to.roundRect(left + 0.75, top, Math.max(right - left - 1.5, 1.5), TRACK, 3);
-      to.fill();
-    }
-  }
-
-  #x(seconds, width) {
-    const { duration } = this.#recording;
-    return duration > 0 ? Math.min(seconds / duration, 1) * width : 0;
   }
 
   #say() {
@@ -194,7 +121,10 @@ export class Player extends EventTarget {
     this.#slider.setAttribute("aria-valuemax", duration.toFixed(1));
     this.#slider.setAttribute("aria-valuenow", this.#position.toFixed(1));
     const text = segment?.text.slice(0, 80);
-    this.#slider.setAttribute("aria-valuetext", text ? t("position_in", { time, total, number: segment.index + 1, text }) : t("position", { time, total }));
+    this.#slider.setAttribute(
+      "aria-valuetext",
+      text ? t("position_in", { time, total, number: segment.index + 1, text }) : t("position", { time, total }),
+    );
   }
 
   #key(event) {
@@ -240,7 +170,7 @@ export class Player extends EventTarget {
   #moved(seconds) {
     this.#position = seconds;
     this.draw();
-    this.dispatchEvent(new Event("time"));
+    this.onmove();
   }
 
   #turned() {

@@ -32,7 +32,13 @@ export function problemCard(problem, actions = []) {
       element("h3", {}, what),
       element("p", {}, advice),
       message
-        ? element("p", { className: "said" }, element("span", { className: "label" }, t("message_said")), element("q", { lang: "en" }, message), ...facts.flatMap((fact) => [" · ", fact]))
+        ? element(
+            "p",
+            { className: "said" },
+            element("span", { className: "label" }, t("message_said")),
+            element("q", { lang: "en" }, message),
+            ...facts.flatMap((fact) => [" · ", fact]),
+          )
         : null,
       id ? element("p", { className: "said" }, element("span", { className: "label" }, t("request_id")), element("code", {}, id)) : null,
       actions.length ? element("div", { className: "buttons" }, ...actions) : null,

@@ -30,10 +30,14 @@ export function recognize(blob, parameters, tell, signal) {
       read();
       return ended ? ended() : reject(new Problem("unreachable_error"));
     };
-    request.onerror = () => blob.slice(0, 1).arrayBuffer().then(
-      () => reject(new Problem("unreachable_error")),
-      () => reject(new Problem("file_unreadable")),
-    );
+    request.onerror = () =>
+      blob
+        .slice(0, 1)
+        .arrayBuffer()
+        .then(
+          () => reject(new Problem("unreachable_error")),
+          () => reject(new Problem("file_unreadable")),
+        );
     request.onabort = () => reject(new Problem("cancelled"));
     signal.addEventListener("abort", () => request.abort(), { once: true });
     request.send(blob);

@@ -38,7 +38,11 @@ export class Recorder {
   /** Opens the microphone and the session. Throws Problem: there is no microphone. device: "", the default. */
   async start(device) {
     const { words, ...parameters } = this.#recording.parameters;
-    this.#microphone = await Microphone.open(device, (samples) => this.#heard(samples));
+    this.#microphone = await Microphone.open(
+      device,
+      (samples) => this.#heard(samples),
+      () => this.stop(),
+    );
     const start = { sample_rate: this.#microphone.rate, encoding: "pcm_s16le", interim: true, ...parameters };
     if (words) start.words = true;
     this.#session = new LiveSession(start, (message) => this.#told(message));

@@ -53,7 +53,10 @@ export class Recording extends EventTarget {
   get whole() {
     if (this.transcript) return this.transcript;
     const language = this.parameters.language ?? null;
-    const text = join(this.segments.map((each) => each.text), language);
+    const text = join(
+      this.segments.map((each) => each.text),
+      language,
+    );
     return { text, language, duration: this.duration, complete: false, provider: null, segments: this.segments };
   }
 
@@ -66,7 +69,16 @@ export class Recording extends EventTarget {
   /** Back to the queue's end. */
   again(parameters) {
     this.#abort = new AbortController();
-    this.become("state", { state: "waiting", problem: null, transcript: null, progress: null, sent: 0, segments: [], live: false, parameters });
+    this.become("state", {
+      state: "waiting",
+      problem: null,
+      transcript: null,
+      progress: null,
+      sent: 0,
+      segments: [],
+      live: false,
+      parameters,
+    });
   }
 
   /** Ends what is under way; what had come stays. */

@@ -47,7 +47,12 @@ export class Speaking {
 
   async #start() {
     const { partial, ...parameters } = this.#options.parameters(); // a live session has no parts to keep
-    const recording = new Recording({ name: t("recorded_at", { time: time(new Date(), true) }), live: true, parameters, streams: this.#options.streams() });
+    const recording = new Recording({
+      name: t("recorded_at", { time: time(new Date(), true) }),
+      live: true,
+      parameters,
+      streams: this.#options.streams(),
+    });
     const recorder = new Recorder(recording);
     this.#recorders.set(recording, recorder);
     this.#problem = null;

@@ -34,7 +34,14 @@ export class StatusView {
       this.#root,
       [
         this.#head(status, problem, at),
-        problem ? problemCard(problem, problem.code === "unauthorized" ? [element("button", { type: "button", className: "primary", onclick: this.#token }, t("token_needed"))] : []) : null,
+        problem
+          ? problemCard(
+              problem,
+              problem.code === "unauthorized"
+                ? [element("button", { type: "button", className: "primary", onclick: this.#token }, t("token_needed"))]
+                : [],
+            )
+          : null,
         ...(status ? [this.#facts(status), this.#providers(status), this.#routes(status), this.#decoders(status)] : []),
       ].filter(Boolean),
     );
@@ -46,8 +53,20 @@ export class StatusView {
     return element(
       "div",
       { className: "status-head" },
-      element("div", {}, element("h1", { id: "status-title" }, t("status")), element("p", { className: "hint" }, t(problem && status ? "status_stale" : "status_lead"), at ? ` ${t("status_at", { time: time(at, true) })}` : "")),
-      status || problem ? element("p", { className: `verdict ${kind}` }, element("span", { className: "dot", "aria-hidden": "true" }), text) : null,
+      element(
+        "div",
+        {},
+        element("h1", { id: "status-title" }, t("status")),
+        element(
+          "p",
+          { className: "hint" },
+          t(problem && status ? "status_stale" : "status_lead"),
+          at ? ` ${t("status_at", { time: time(at, true) })}` : "",
+        ),
+      ),
+      status || problem
+        ? element("p", { className: `verdict ${kind}` }, element("span", { className: "dot", "aria-hidden": "true" }), text)
+        : null,
     );
   }
 
@@ -57,25 +76,66 @@ export class StatusView {
       "div",
       { className: "facts" },
       status.reason ? element("p", { className: "reason" }, icon("alert"), element("span", { lang: "en" }, status.reason)) : null,
-      element("div", { className: "card fact wide" }, element("h2", {}, t("in_flight")), element("strong", { id: "in-flight" }, number(status.in_flight)), chart),
+      element(
+        "div",
+        { className: "card fact wide" },
+        element("h2", {}, t("in_flight")),
+        element("strong", { id: "in-flight" }, number(status.in_flight)),
+        chart,
+      ),
       fact(t("uptime"), span(status.uptime)),
       fact(t("version"), status.build.version, `Python ${status.build.python}`),
       fact(t("configuration"), number(status.generation), t("configuration_number")),
-      status.worker ? fact(t("worker"), t("of", { part: number(status.worker.index + 1), whole: number(status.worker.of) }), t("worker_why")) : null,
-      status.fleet ? fact(t("fleet"), status.fleet.redis, Object.entries(status.fleet.rates).map(([name, { sidecars }]) => `${name}: ${sidecars}`).join(" · ")) : null,
+      status.worker
+        ? fact(t("worker"), t("of", { part: number(status.worker.index + 1), whole: number(status.worker.of) }), t("worker_why"))
+        : null,
+      status.fleet
+        ? fact(
+            t("fleet"),
+            status.fleet.redis,
+            Object.entries(status.fleet.rates)
+              .map(([name, { sidecars }]) => `${name}: ${sidecars}`)
+              .join(" · "),
+          )
+        : null,
     );
   }
 
   #providers(status) {
-    return element("section", { "aria-labelledby": "providers" }, element("h2", { className: "section", id: "providers" }, t("providers")), element("div", { className: "cards" }, ...Object.entries(status.providers).map((row) => providerCard(...row))));
+    return element(
+      "section",
+      { "aria-labelledby": "providers" },
+      element("h2", { className: "section", id: "providers" }, t("providers")),
+      element("div", { className: "cards" }, ...Object.entries(status.providers).map((row) => providerCard(...row))),
+    );
   }
 
   #routes(status) {
-    const rows = Object.entries(status.routes).filter(([name, { providers }]) => !(name in status.providers && providers.length === 1 && providers[0] === name));
+    const rows = Object.entries(status.routes).filter(
+      ([name, { providers }]) => !(name in status.providers && providers.length === 1 && providers[0] === name),
+    );
     if (!rows.length) return null;
     const row = ([name, { providers }]) =>
-      element("li", {}, element("strong", {}, name), ...providers.flatMap((each, index) => [index ? icon("arrow") : null, element("span", { className: "pill" }, element("span", { className: `dot ${status.providers[each]?.ready ? "good" : "bad"}`, "aria-hidden": "true" }), each)]));
-    return element("section", { "aria-labelledby": "routes" }, element("h2", { className: "section", id: "routes" }, t("routes"), element("small", {}, t("tried_in_order"))), element("ul", { className: "card routes" }, ...rows.map(row)));
+      element(
+        "li",
+        {},
+        element("strong", {}, name),
+        ...providers.flatMap((each, index) => [
+          index ? icon("arrow") : null,
+          element(
+            "span",
+            { className: "pill" },
+            element("span", { className: `dot ${status.providers[each]?.ready ? "good" : "bad"}`, "aria-hidden": "true" }),
+            each,
+          ),
+        ]),
+      );
+    return element(
+      "section",
+      { "aria-labelledby": "routes" },
+      element("h2", { className: "section", id: "routes" }, t("routes"), element("small", {}, t("tried_in_order"))),
+      element("ul", { className: "card routes" }, ...rows.map(row)),
+    );
   }
 
   #decoders({ decoders }) {
@@ -87,7 +147,16 @@ export class StatusView {
       [t("decoders_crashed"), number(decoders.crashed), decoders.crashed ? "bad" : ""],
       [t("decoders_hung"), number(decoders.hung), decoders.hung ? "bad" : ""],
     ];
-    return element("section", { "aria-labelledby": "decoders" }, element("h2", { className: "section", id: "decoders" }, t("decoders")), element("dl", { className: "card row-facts" }, ...rows.map(([name, value, kind = ""]) => element("div", {}, element("dt", {}, name), element("dd", { className: kind }, value)))));
+    return element(
+      "section",
+      { "aria-labelledby": "decoders" },
+      element("h2", { className: "section", id: "decoders" }, t("decoders")),
+      element(
+        "dl",
+        { className: "card row-facts" },
+        ...rows.map(([name, value, kind = ""]) => element("div", {}, element("dt", {}, name), element("dd", { className: kind }, value))),
+      ),
+    );
   }
 }
 
@@ -101,7 +170,13 @@ export function verdict(status, problem) {
 }
 
 function fact(name, value, more = "") {
-  return element("div", { className: "card fact" }, element("h2", {}, name), element("strong", {}, value), more ? element("p", { className: "hint" }, more) : null);
+  return element(
+    "div",
+    { className: "card fact" },
+    element("h2", {}, name),
+    element("strong", {}, value),
+    more ? element("p", { className: "hint" }, more) : null,
+  );
 }
 
 function providerCard(name, provider) {
@@ -111,12 +186,29 @@ function providerCard(name, provider) {
   const share = Math.min(1, provider.in_flight / limiter.concurrency);
   const bar = element("span", { className: "small-bar", "aria-hidden": "true" }, element("span", {}));
   bar.firstChild.style.width = `${share * 100}%`;
-  const abilities = [can.streaming ? t("can_stream") : null, can.options.includes("words") ? t("can_words") : null, t("can_longest", { time: span(can.longest) })].filter(Boolean);
+  const abilities = [
+    can.streaming ? t("can_stream") : null,
+    can.options.includes("words") ? t("can_words") : null,
+    t("can_longest", { time: span(can.longest) }),
+  ].filter(Boolean);
   const queued = Object.values(limiter.queued).reduce((sum, each) => sum + each, 0);
   const rows = [
-    [t("circuit"), element("span", { className: `badge ${kind}` }, t(`circuit_${circuit.state}`)), [circuit.failures ? t("circuit_failures", { count: circuit.failures }) : null, circuit.retry_after ? t("circuit_after", { time: span(circuit.retry_after) }) : null].filter(Boolean).join(" · ")],
+    [
+      t("circuit"),
+      element("span", { className: `badge ${kind}` }, t(`circuit_${circuit.state}`)),
+      [
+        circuit.failures ? t("circuit_failures", { count: circuit.failures }) : null,
+        circuit.retry_after ? t("circuit_after", { time: span(circuit.retry_after) }) : null,
+      ]
+        .filter(Boolean)
+        .join(" · "),
+    ],
     [t("in_flight_now"), t("of", { part: number(provider.in_flight), whole: number(limiter.concurrency) }), bar],
-    [t("rate"), limiter.rate === null ? t("rate_none") : t("rate_of", { rate: number(limiter.rate, 1) }), limiter.next_permit > 0.001 ? t("next_permit", { time: latency(limiter.next_permit) }) : ""],
+    [
+      t("rate"),
+      limiter.rate === null ? t("rate_none") : t("rate_of", { rate: number(limiter.rate, 1) }),
+      limiter.next_permit > 0.001 ? t("next_permit", { time: latency(limiter.next_permit) }) : "",
+    ],
     [t("queued"), number(queued), queued ? t("queued_kinds", { live: 0, short: 0, long: 0, ...limiter.queued }) : ""],
     [t("budget"), number(provider.retry_budget.left, 1), ""],
     provider.token ? [t("token_state"), tokenText(provider.token), ""] : null,
@@ -125,10 +217,22 @@ function providerCard(name, provider) {
   return element(
     "article",
     { className: "card provider", "aria-labelledby": label },
-    element("header", {}, element("h3", { id: label }, name), element("span", { className: "hint" }, provider.type), element("span", { className: `badge ${provider.ready ? "good" : "bad"}` }, t(provider.ready ? "provider_ready" : "provider_not"))),
+    element(
+      "header",
+      {},
+      element("h3", { id: label }, name),
+      element("span", { className: "hint" }, provider.type),
+      element("span", { className: `badge ${provider.ready ? "good" : "bad"}` }, t(provider.ready ? "provider_ready" : "provider_not")),
+    ),
     provider.reason ? element("p", { className: "reason" }, icon("alert"), element("span", { lang: "en" }, provider.reason)) : null,
     latencyRow(took),
-    element("dl", { className: "pairs" }, ...rows.map(([term, value, more]) => element("div", {}, element("dt", {}, term), element("dd", {}, value, more ? element("small", {}, more) : null)))),
+    element(
+      "dl",
+      { className: "pairs" },
+      ...rows.map(([term, value, more]) =>
+        element("div", {}, element("dt", {}, term), element("dd", {}, value, more ? element("small", {}, more) : null)),
+      ),
+    ),
     element("p", { className: "abilities" }, ...abilities.map((each) => element("span", { className: "pill" }, each))),
     rest.length ? element("details", { "data-of": name }, element("summary", {}, t("more")), tree(Object.fromEntries(rest))) : null,
   );
@@ -141,7 +245,13 @@ function latencyRow(took) {
     "div",
     { className: "latency" },
     element("p", {}, element("strong", {}, t("latency")), element("span", { className: "hint" }, t("latency_calls", took))),
-    element("dl", { "aria-label": t("latency") }, cell(t("latency_median"), took.p50), cell(t("latency_p95"), took.p95), cell(t("latency_max"), took.max)),
+    element(
+      "dl",
+      { "aria-label": t("latency") },
+      cell(t("latency_median"), took.p50),
+      cell(t("latency_p95"), took.p95),
+      cell(t("latency_max"), took.max),
+    ),
   );
 }
 
@@ -154,7 +264,18 @@ function tokenText({ expires_in: seconds, valid, error }) {
 
 /** Whatever else a provider says of itself. */
 function tree(values) {
-  return element("dl", { className: "tree" }, ...Object.entries(values).map(([key, value]) => element("div", {}, element("dt", {}, key), element("dd", {}, value && typeof value === "object" && !Array.isArray(value) ? tree(value) : plain(value)))));
+  return element(
+    "dl",
+    { className: "tree" },
+    ...Object.entries(values).map(([key, value]) =>
+      element(
+        "div",
+        {},
+        element("dt", {}, key),
+        element("dd", {}, value && typeof value === "object" && !Array.isArray(value) ? tree(value) : plain(value)),
+      ),
+    ),
+  );
 }
 
 function plain(value) {

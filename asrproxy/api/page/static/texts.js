@@ -26,7 +26,8 @@ const en = {
   device: "Microphone",
   device_default: "System default",
   partial: "Keep what worked if a part fails",
-  formats: ({ size, hours }) => `WAV, FLAC, MP3, M4A, OGG, WebM or AMR, up to ${size} and ${hours} each. Long recordings are cut at pauses and put together again.`,
+  formats: ({ size, hours }) =>
+    `WAV, FLAC, MP3, M4A, OGG, WebM or AMR, up to ${size} and ${hours} each. Long recordings are cut at pauses and put together again.`,
   recordings: "Recordings",
   remove: ({ name }) => `Remove ${name}`,
   removed: ({ name }) => `${name} removed`,
@@ -53,7 +54,6 @@ const en = {
   as_file: "Recognise the recording as a file",
   was_cancelled: "This recording was cancelled.",
 
-  language_of: "Language",
   took: ({ time, times }) => `took ${time} (${times}× real time)`,
   took_plain: ({ time }) => `took ${time}`,
   segments: ({ count }) => `${count} segment${s(count)}`,
@@ -70,7 +70,6 @@ const en = {
   nothing_said: "No speech was found in this recording.",
   transcript: "Transcript",
   request_id: "Request",
-  request_copy: "Copy the request id",
 
   play: "Play",
   pause: "Pause",
@@ -84,7 +83,6 @@ const en = {
   suspect_why: "Speech was heard here for which there are no or too few words, or two pieces may overlap.",
   cached: "Remembered",
   cached_why: "From an earlier request: nothing was paid for it.",
-  hole: "Not recognised",
   hole_here: ({ why }) => `Not recognised: ${why}`,
 
   level: "Input level",
@@ -183,8 +181,14 @@ const en = {
 
   problems: {
     invalid_parameter: ["An option was not accepted", "Change the option named below and try again."],
-    unsupported_parameter: ["This route cannot do that", "No provider of this route has the option named below. Choose another route, or leave the option out."],
-    invalid_audio: ["There is no audio in this file", "It is empty, cut off, or something else. Does it play elsewhere? Export it again as WAV or MP3."],
+    unsupported_parameter: [
+      "This route cannot do that",
+      "No provider of this route has the option named below. Choose another route, or leave the option out.",
+    ],
+    invalid_audio: [
+      "There is no audio in this file",
+      "It is empty, cut off, or something else. Does it play elsewhere? Export it again as WAV or MP3.",
+    ],
     unauthorized: ["A token is needed", "Enter one of the sidecar's tokens."],
     forbidden: ["This page may not call the sidecar", "Open it under localhost or an address, or name this host in server.hosts."],
     not_found: ["Not found", "This sidecar does not serve that. Is it an older version? Reload the page."],
@@ -196,17 +200,29 @@ const en = {
     unsupported_media: ["This format is not known", "Convert it to WAV, FLAC, MP3, M4A, OGG, WebM or AMR."],
     rate_limited: ["Too much at once", "The limit of the sidecar or of the provider is reached. Wait a moment and try again."],
     provider_error: ["The provider failed", "Try again. If it stays like this, the status view shows which provider has trouble."],
-    provider_auth: ["The provider refused the sidecar's credentials", "Whoever runs this sidecar has to check the key, the app key and the account. Trying again does not help."],
-    circuit_open: ["The provider is having an outage", "It failed so often that the sidecar leaves it alone for a while. Try again when the circuit closes."],
+    provider_auth: [
+      "The provider refused the sidecar's credentials",
+      "Whoever runs this sidecar has to check the key, the app key and the account. Trying again does not help.",
+    ],
+    circuit_open: [
+      "The provider is having an outage",
+      "It failed so often that the sidecar leaves it alone for a while. Try again when the circuit closes.",
+    ],
     overloaded: ["The sidecar has no room", "Too much is under way. Wait a moment and try again."],
     draining: ["The sidecar is shutting down", "A new one will probably take its place. Try again in a moment."],
-    deadline_exceeded: ["It took too long", "The time for this request ran out. What was finished is kept below; try again to get the rest."],
+    deadline_exceeded: [
+      "It took too long",
+      "The time for this request ran out. What was finished is kept below; try again to get the rest.",
+    ],
     client_closed: ["The connection ended", "The sidecar thinks that the page has gone. Try again."],
     internal: ["A defect of the sidecar", "Please report it with the request id: the log has the details."],
     unreachable_error: ["The sidecar cannot be reached", "Is it still running? If you came through a port-forward, that may have ended."],
     mic_denied: ["The microphone was refused", "Allow it for this page in the browser's address bar and try again."],
     mic_missing: ["No microphone was found", "Connect one, or drop a file instead."],
-    mic_insecure: ["The browser gives no microphone here", "Browsers allow it under localhost, 127.0.0.1 or https only. Open the page there, or drop a file instead."],
+    mic_insecure: [
+      "The browser gives no microphone here",
+      "Browsers allow it under localhost, 127.0.0.1 or https only. Open the page there, or drop a file instead.",
+    ],
     mic_failed: ["The microphone could not be opened", "Another program may be using it."],
     file_unreadable: ["The file could not be read", "It may have been moved or changed since you chose it. Choose it again."],
   },
@@ -235,7 +251,8 @@ const zh = {
   device: "麦克风",
   device_default: "系统默认",
   partial: "有一段失败时保留其余部分",
-  formats: ({ size, hours }) => `支持 WAV、FLAC、MP3、M4A、OGG、WebM、AMR，每个最大 ${size}、最长 ${hours}。长录音会在停顿处切开，再拼接起来。`,
+  formats: ({ size, hours }) =>
+    `支持 WAV、FLAC、MP3、M4A、OGG、WebM、AMR，每个最大 ${size}、最长 ${hours}。长录音会在停顿处切开，再拼接起来。`,
   recordings: "录音列表",
   remove: ({ name }) => `移除 ${name}`,
   removed: ({ name }) => `已移除 ${name}`,
@@ -262,7 +279,6 @@ const zh = {
   as_file: "把这段录音当作文件再识别",
   was_cancelled: "这个录音已取消。",
 
-  language_of: "语言",
   took: ({ time, times }) => `用时 ${time}（${times} 倍速）`,
   took_plain: ({ time }) => `用时 ${time}`,
   segments: ({ count }) => `${count} 段`,
@@ -279,7 +295,6 @@ const zh = {
   nothing_said: "这段录音里没有听到说话。",
   transcript: "转写结果",
   request_id: "请求",
-  request_copy: "复制请求编号",
 
   play: "播放",
   pause: "暂停",
@@ -293,7 +308,6 @@ const zh = {
   suspect_why: "这里听到了说话，却没有文字或文字太少；也可能是两段有重叠。",
   cached: "已记住",
   cached_why: "来自之前的请求，没有再次付费。",
-  hole: "未识别",
   hole_here: ({ why }) => `未识别：${why}`,
 
   level: "输入音量",

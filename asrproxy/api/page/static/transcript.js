@@ -21,7 +21,7 @@ export class TranscriptView {
     const { language } = recording.whole;
     if (language) this.root.lang = language;
     this.grow();
-    player.addEventListener("time", () => this.#follow());
+    player.onmove = () => this.#follow();
   }
 
   /** Adds the segments that have come. */
@@ -40,13 +40,24 @@ export class TranscriptView {
     const text = element("p", { className: "text", onclick: (event) => this.#clicked(event, segment) }, ...(spans ?? [segment.text]));
     const go = () => this.#player.seek(segment.start);
     const flags = [
-      segment.error ? flag("bad", "alert", t("hole"), segment.error.message) : null,
       segment.suspect ? flag("warn", "alert", t("suspect"), t("suspect_why")) : null,
       segment.cached ? flag("calm", "clock", t("cached"), t("cached_why")) : null,
     ].filter(Boolean);
-    if (segment.error) text.replaceChildren(t("hole_here", { why }));
-    const stamp = element("button", { type: "button", className: "stamp", onclick: go, "aria-label": t("go_to", { time: clock(segment.start) }) }, clock(segment.start));
-    const item = element("li", { className: segment.error ? "segment hole" : "segment" }, stamp, element("div", {}, text, flags.length ? element("p", { className: "flags", lang: document.documentElement.lang }, ...flags) : null));
+    if (segment.error) {
+      text.replaceChildren(t("hole_here", { why }));
+      text.title = segment.error.message;
+    }
+    const stamp = element(
+      "button",
+      { type: "button", className: "stamp", onclick: go, "aria-label": t("go_to", { time: clock(segment.start) }) },
+      clock(segment.start),
+    );
+    const item = element(
+      "li",
+      { className: segment.error ? "segment hole" : "segment" },
+      stamp,
+      element("div", {}, text, flags.length ? element("p", { className: "flags", lang: document.documentElement.lang }, ...flags) : null),
+    );
     return { segment, item, words: spans?.filter((each) => each.word) ?? [] };
   }
 
@@ -73,7 +84,13 @@ export class TranscriptView {
 }
 
 function flag(kind, drawing, text, why) {
-  return element("span", { className: `flag ${kind}`, title: why }, icon(drawing), text, element("span", { className: "hidden" }, `. ${why}`));
+  return element(
+    "span",
+    { className: `flag ${kind}`, title: why },
+    icon(drawing),
+    text,
+    element("span", { className: "hidden" }, `. ${why}`),
+  );
 }
 
 /** The text in pieces, words with their times and what is between; null: the words are not those of the text. */
