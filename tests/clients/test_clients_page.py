@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,40 +16,13 @@ import pytest
 from asrproxy.testing.sidecar import CONFIGURATION, RunningSidecar, running_sidecar
 from asrproxy.testing.tones import compose, synthesize
 from tests.audio.audio_encoding import encoded
+from tests.clients.page import ADDRESS, Program, programs
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "clients.md"
 TEXT = "天地玄黄"
 PHRASES = ("天地玄黄", "宇宙洪荒", "日月盈昃")
-ADDRESS = "http://localhost:8790"
-
-
-@dataclass(frozen=True)
-class Program:
-    """A block of the page. name: the heading over it and its number there."""
-
-    name: str
-    language: str
-    source: str
-
-    @property
-    def sends_a_long_recording(self) -> bool:
-        return "long.flac" in self.source
-
-    @property
-    def tries_again(self) -> bool:
-        return "Retry-After" in self.source or "--retry" in self.source
-
-
-def programs() -> list[Program]:
-    found = []
-    for section in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]:
-        heading = section.partition("\n")[0]
-        for number, (language, source) in enumerate(re.findall(r"^```(\w+)\n(.*?)^```$", section, re.M | re.S), 1):
-            found.append(Program(f"{heading} {number}", language, source))
-    return found
-
-
 PROGRAMS = programs()
+RUN_HERE = [each for each in PROGRAMS if "import litellm" not in each.source]
+"""litellm takes seconds to import: its program is run by tests/openai_door."""
 
 
 def python(folder: Path, source: str) -> list[str]:
@@ -113,7 +84,7 @@ def test_every_client_that_was_promised_is_on_the_page() -> None:
     assert {each.language for each in PROGRAMS} == set(LANGUAGES)
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda each: each.name)
+@pytest.mark.parametrize("program", RUN_HERE, ids=lambda each: each.name)
 def test_a_program_prints_what_was_said(program: Program, recordings: Path, tmp_path: Path) -> None:
     """Those that try again meet the vendor's limit first."""
     need(program)

@@ -48,35 +48,29 @@ async def test_an_unknown_model_is_not_found_and_the_message_names_those_that_th
         await client.events(model="no-such-model")
 
 
-@pytest.mark.parametrize(
-    ("asked", "code", "param"),
-    [
-        ({"file": ("x.wav", b"not audio at all")}, "unsupported_media|invalid_audio", None),
+async def test_what_is_wrong_with_a_request_is_a_bad_request_that_names_it(client: Official) -> None:
+    granular = {"response_format": "verbose_json", "timestamp_granularities": ["phrase"]}
+    for asked, code, param in (
+        ({"file": ("x.wav", b"not audio at all")}, "invalid_audio", None),
         ({"file": ("x.wav", b"")}, "invalid_audio", None),
         ({"language": "not a language"}, "invalid_parameter", "language"),
         ({"temperature": 7}, "invalid_parameter", "temperature"),
         ({"response_format": "diarized_json"}, "invalid_parameter", "response_format"),
         ({"timestamp_granularities": ["word"]}, "invalid_parameter", "timestamp_granularities[]"),
-        ({"response_format": "verbose_json", "timestamp_granularities": ["phrase"]}, "invalid_parameter", "timestamp_granularities[]"),
+        (granular, "invalid_parameter", "timestamp_granularities[]"),
         ({"include": ["logprobs"]}, "unsupported_parameter", "include[]"),
         ({"chunking_strategy": {"type": "server_vad"}}, "unsupported_parameter", "chunking_strategy[type]"),
-    ],
-)
-async def test_what_is_wrong_with_a_request_is_a_bad_request_that_names_it(
-    client: Official, asked: dict[str, object], code: str, param: str | None
-) -> None:
-    with pytest.raises(openai.APIStatusError) as bad:
-        await client.create(**asked)
-    assert isinstance(bad.value, openai.BadRequestError) or bad.value.status_code == 415
-    assert bad.value.code in code.split("|")
-    assert bad.value.param == param
-    assert bad.value.request_id
+    ):
+        with pytest.raises(openai.BadRequestError) as bad:
+            await client.create(**asked)
+        assert (bad.value.code, bad.value.param) == (code, param)
+        assert bad.value.request_id
 
 
-@pytest.mark.parametrize("asked", [{"response_format": "srt"}, {"response_format": "verbose_json", "timestamp_granularities": ["segment"]}])
-async def test_times_are_not_dropped_silently_from_a_stream(client: Official, asked: dict[str, object]) -> None:
-    with pytest.raises(openai.BadRequestError, match="leave out stream"):
-        await client.events(**asked)
+async def test_times_are_not_dropped_silently_from_a_stream(client: Official) -> None:
+    for asked in ({"response_format": "srt"}, {"response_format": "verbose_json", "timestamp_granularities": ["segment"]}):
+        with pytest.raises(openai.BadRequestError, match="leave out stream"):
+            await client.events(**asked)
 
 
 async def test_a_provider_without_what_is_asked_for_is_a_bad_request(form: str, start: Start) -> None:
@@ -95,21 +89,18 @@ async def test_the_vendors_limit_is_a_rate_limit_error_with_the_time_to_wait(cli
         assert (limited.value.code, limited.value.type) == ("rate_limited", "rate_limit_error")
 
 
-@pytest.mark.parametrize(
-    ("error", "status", "code"),
-    [
+async def test_an_outage_is_an_internal_server_error(client: Official, door: RunningSidecar) -> None:
+    for error, status, code in (
         ("unavailable", 502, "provider_error"),
         ("unreachable", 502, "provider_error"),
         ("refused", 502, "provider_auth"),
         ("not_ready", 503, "overloaded"),
-    ],
-)
-async def test_an_outage_is_an_internal_server_error(client: Official, door: RunningSidecar, error: str, status: int, code: str) -> None:
-    door.vendor.go_down(error)
-    for ask in (client.create, client.events):
-        with pytest.raises(openai.InternalServerError) as failed:
-            await ask()
-        assert (failed.value.status_code, failed.value.code) == (status, code)
+    ):
+        door.vendor.go_down(error)
+        for ask in (client.create, client.events):
+            with pytest.raises(openai.InternalServerError) as failed:
+                await ask()
+            assert (failed.value.status_code, failed.value.code) == (status, code)
 
 
 async def test_the_policys_deadline_is_an_internal_server_error(form: str, start: Start) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
 from asrproxy.testing.sidecar import CONFIGURATION, RunningSidecar
+from tests.clients.page import ADDRESS, programs
 from tests.openai_door.conftest import Start
 from tests.openai_door.recordings import LONG, PHRASES, SECONDS, TEXT, WAV
 
@@ -39,13 +41,10 @@ async def test_it_transcribes(litellm: Any, door: RunningSidecar) -> None:
     assert (await litellm.atranscription(**asked(door))).text == TEXT
 
 
-@pytest.mark.parametrize("response_format", ["json", "text", "srt", "verbose_json", "vtt"])
-async def test_each_format(litellm: Any, door: RunningSidecar, response_format: str) -> None:
-    for answer in (
-        litellm.transcription(**asked(door, response_format=response_format)),
-        await litellm.atranscription(**asked(door, response_format=response_format)),
-    ):
-        assert TEXT in answer.text
+async def test_each_format(litellm: Any, door: RunningSidecar) -> None:
+    for response_format in ("json", "text", "srt", "verbose_json", "vtt"):
+        assert TEXT in litellm.transcription(**asked(door, response_format=response_format)).text
+        assert TEXT in (await litellm.atranscription(**asked(door, response_format=response_format))).text
 
 
 def test_word_times_and_language(litellm: Any, door: RunningSidecar) -> None:
@@ -80,3 +79,14 @@ async def test_errors_are_openais_classes_and_from_coroutines_its_own(litellm: A
             litellm.transcription(**asked(door, **options))
         with pytest.raises(own):
             await litellm.atranscription(**asked(door, **options))
+
+
+def test_the_pages_program(
+    litellm: Any, door: RunningSidecar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That of docs/clients.md, run here, where litellm has been imported."""
+    (program,) = [each.source for each in programs() if "import litellm" in each.source]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "meeting.flac").write_bytes(WAV)
+    exec(program.replace(ADDRESS, door.url), {})
+    assert capsys.readouterr().out == TEXT + "\n"

@@ -62,21 +62,22 @@ def run(command: list[str], cwd: Path, **environ: str) -> str:
     return ended.stdout
 
 
-def run_pytest(installed: Path, folder: Path, *options: str, path: str = "", **environ: str) -> str:
-    pytest_here = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder)]
-    return run([*pytest_here, *options, "."], folder, PYTHONPATH=os.pathsep.join(filter(None, [path, str(installed)])), **environ)
+def run_pytest(installed: Path, folder: Path, *options: str, path: str = "") -> str:
+    """With the plugin by its entry point's name, without the others of this environment: they take longer to load than the tests to run."""
+    pytest_here = [sys.executable, "-m", "pytest", "-q", "-p", "asrproxy", "-p", "no:cacheprovider", "--rootdir", str(folder)]
+    search = os.pathsep.join(filter(None, [path, str(installed)]))
+    return run([*pytest_here, *options, "."], folder, PYTHONPATH=search, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
 
 
 def test_the_fixture_is_there_for_sync_and_async_tests_and_takes_a_configuration(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "test_application.py").write_text(APPLICATION_TESTS)
-    assert "3 passed" in run_pytest(installed, tmp_path, "-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function")
+    options = ["-p", "asyncio", "-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"]
+    assert "3 passed" in run_pytest(installed, tmp_path, *options)
 
 
 def test_the_example_application_passes_its_tests_without_a_vendor(installed: Path, tmp_path: Path) -> None:
     alone = shutil.copytree(EXAMPLE, tmp_path / "minutes", ignore=shutil.ignore_patterns("__pycache__"))
-    # By its entry point's name, without the other plugins of this environment: they take longer to load than the tests to run.
-    said = run_pytest(installed, alone / "tests", "-p", "asrproxy", path=str(alone), PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
-    assert "6 passed" in said
+    assert "6 passed" in run_pytest(installed, alone / "tests", path=str(alone))
 
 
 def test_loading_the_plugin_imports_nothing_heavy() -> None:
