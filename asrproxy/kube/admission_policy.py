@@ -184,8 +184,11 @@ def patch(settings: InjectionSettings) -> str:
             f"[{added(render('/spec/terminationGracePeriodSeconds'), 'variables.grace')}]",
             "[]",
         ),
-        choice("has(object.metadata.annotations)", "[]", f"[{added(render('/metadata/annotations'), '{}')}]"),
-        f"[{added(render(f'/metadata/annotations/{mark}'), _status())}]",
+        choice(
+            "has(object.metadata.annotations)",
+            f"[{added(render(f'/metadata/annotations/{mark}'), _status())}]",
+            f"[{added(render('/metadata/annotations'), f'{{{render(key(STATUS))}: {_status()}}}')}]",
+        ),
     ]
     return f"variables.wanted && !variables.injected && size(variables.refusals) == 0 ?\n{joined(parts)}\n: []"
 

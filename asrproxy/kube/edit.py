@@ -36,18 +36,21 @@ def edited(text: str, patch: Sequence[Add], *, roomy: bool) -> str:
     if text and not text.endswith(newline):
         text += newline  # what comes behind the last line begins on one of its own
     edits = [_edit(root, each, _Text(text, roomy)) for each in _gathered(patch)]
-    for edit in sorted(edits, key=lambda each: each.start, reverse=True):
+    # Several may go behind one line, the end of a list and of what is round it: the more deeply indented comes first.
+    edits.sort(key=lambda each: (each.start, -each.column))
+    for edit in reversed(edits):
         text = text[: edit.start] + edit.text.replace("\n", newline) + text[edit.end :]
     return text
 
 
 @dataclass(frozen=True, slots=True)
 class _Edit:
-    """Characters from start to end become text."""
+    """Characters from start to end become text. column: where its lines begin, 0 inside of a line."""
 
     start: int
     end: int
     text: str
+    column: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +73,8 @@ class _Loader(yaml.SafeLoader):
 
 
 def _gathered(patch: Sequence[Add]) -> Iterator[_Insertion]:
-    """Neighbours that go to one place as one; a new mapping with what is put into it."""
-    merged: list[Add] = []
-    for each in patch:
-        if merged and merged[-1].value == {} and each.path[:-1] == merged[-1].path:
-            merged[-1] = Add(merged[-1].path, {each.path[-1]: each.value})
-        elif len(merged) > 1 and isinstance(merged[-1].value, dict) and merged[-2].value == {} and merged[-1].path[:-1] == merged[-2].path:
-            merged[-2:] = [Add(merged[-2].path, {merged[-1].path[-1]: merged[-1].value}), each]
-        else:
-            merged.append(each)
-    if len(merged) > 1 and merged[-2].value == {} and merged[-1].path[:-1] == merged[-2].path:
-        merged[-2:] = [Add(merged[-2].path, {merged[-1].path[-1]: merged[-1].value})]
-    for (path, key), group in groupby(merged, key=lambda each: (each.path[:-1], each.path[-1])):
+    """Neighbours that go to one place as one."""
+    for (path, key), group in groupby(patch, key=lambda each: (each.path[:-1], each.path[-1])):
         yield _Insertion(path, None if key == "-" else key, tuple(each.value for each in group))
 
 
@@ -167,7 +160,7 @@ def _in_list(parent: yaml.Node | None, node: yaml.SequenceNode, insertion: _Inse
     else:
         before = node.value[-1 if place is None else int(place) - 1]
         at = text.after_line(max(_end(before) - 1, 0))
-    return _Edit(at, at, text.block(values, column))
+    return _Edit(at, at, text.block(values, column), column)
 
 
 def _first_line(parent: yaml.Node | None, node: yaml.SequenceNode, text: _Text) -> int:
@@ -192,7 +185,7 @@ def _in_mapping(parent: yaml.Node | None, node: yaml.MappingNode, insertion: _In
         return _Edit(at, at, f", {inside}" if node.value else inside)
     column = node.value[0][0].start_mark.column
     at = text.after_line(max(_end(node) - 1, 0))
-    return _Edit(at, at, text.block({key: value}, column))
+    return _Edit(at, at, text.block({key: value}, column), column)
 
 
 def _replaced(parent: yaml.Node | None, node: yaml.Node, value: Any, text: _Text, *, key_column: int | None = None) -> _Edit:

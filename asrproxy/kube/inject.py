@@ -105,11 +105,13 @@ def _patch(pod: Pod, wish: Wish, settings: InjectionSettings) -> Iterator[Add]:
             yield Add(("spec", "volumes", "-"), each)
     if grace > (DEFAULT_GRACE if pod.grace is None else pod.grace):
         yield Add(("spec", "terminationGracePeriodSeconds"), grace)
-    if not pod.has_metadata:
-        yield Add(("metadata",), {})
-    if pod.annotations is None:
-        yield Add(("metadata", "annotations"), {})
-    yield Add(("metadata", "annotations", key(STATUS)), status(wish.mode, secret=wish.secret is not None))
+    mark = status(wish.mode, secret=wish.secret is not None)
+    if pod.annotations is not None:
+        yield Add(("metadata", "annotations", key(STATUS)), mark)
+    elif pod.has_metadata:
+        yield Add(("metadata", "annotations"), {key(STATUS): mark})
+    else:
+        yield Add(("metadata",), {"annotations": {key(STATUS): mark}})
 
 
 def _variables(pod: Pod, wish: Wish, settings: InjectionSettings) -> Iterator[Add]:

@@ -100,12 +100,13 @@ def _round_trip(body: str, patch: list[Add]) -> str:
     from ruamel.yaml import YAML
     from ruamel.yaml.util import load_yaml_guess_indent
 
-    _, indent, offset = load_yaml_guess_indent(body)
+    lines = body.replace("\r\n", "\n")
+    _, indent, offset = load_yaml_guess_indent(lines)
     parser = YAML(typ="rt")
     parser.preserve_quotes = True
     parser.width = 10**6
     parser.indent(mapping=2, sequence=indent or 2, offset=offset or 0)
-    document = parser.load(body)
+    document = parser.load(lines)
     for each in patch:
         place = document
         for part in each.path[:-1]:
@@ -113,7 +114,7 @@ def _round_trip(body: str, patch: list[Add]) -> str:
         apply((Add(each.path[-1:], _unmistakable(each.value)),), place)
     out = io.StringIO()
     parser.dump(document, out)
-    return out.getvalue()
+    return out.getvalue() if lines == body else out.getvalue().replace("\n", "\r\n")
 
 
 def _own(place: Any, part: str | int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Mapping
 from typing import Any
@@ -105,6 +106,15 @@ def test_a_manifest_only_gains_lines() -> None:
     assert lines.index("      # the end of what is said about it") == lines.index("    spec:") - 1
     assert lines[lines.index("        - name: data") + 2] == "        - name: asrproxy-config"
     assert lines[-3:] == ["", "  # how it is replaced", "  strategy: {type: RollingUpdate}"]
+
+
+def test_what_is_put_at_the_end_of_one_list_does_not_run_into_the_next() -> None:
+    """The last container's variables, the pod's volumes and the template's metadata all come behind one and the same line."""
+    head = "apiVersion: apps/v1\nkind: Deployment\nspec:\n  template:\n    spec:\n"
+    text = head + "      containers:\n      - image: b   # last\n        name: a\n"
+    done = injected(text, "x", InjectionSettings(env=True)).text
+    added_lines(text, done)
+    assert done.splitlines()[8:11] == ["        env:", "        - name: ASR_URL", "          value: http://127.0.0.1:8790"]
 
 
 def test_it_is_the_pod_that_the_injector_makes() -> None:
@@ -231,6 +241,8 @@ def test_what_an_alias_shares_gets_a_sidecar_only_where_it_is_wanted() -> None:
     assert (sidecars(first), sidecars(second), sidecars(third)) == (1, 0, 1)
     assert third["spec"]["restartPolicy"] == "Never"
     assert "# the only one" in done
+    windows = injected(ALIASES.replace("\n", "\r\n"), "x", DEFAULTS).text
+    assert windows == done.replace("\n", "\r\n")
     assert injected(done, "x", DEFAULTS).text == done
 
 
@@ -243,6 +255,14 @@ def test_any_pod_in_any_style_comes_out_as_the_injector_makes_it(pod: Pod, style
     assert done.refusals == ()
     assert done.text.startswith(before)
     assert yaml.safe_load(done.text[len(before) :]) == {"apiVersion": "v1", "kind": "Pod", **pod_injected(pod)}
+    if style is False:  # then even its text is only added to, but for what was empty, and the grace
+        added_lines(lasting(text), lasting(done.text[len(before) :]))
+
+
+def lasting(text: str) -> str:
+    """The lines that injection has no reason to change."""
+    lines = text.splitlines(keepends=True)
+    return "".join(each for each in lines if not re.search(r": (\[\]|\{\})$|^  terminationGracePeriodSeconds: ", each))
 
 
 @settings(max_examples=100, deadline=None)
