@@ -8,23 +8,26 @@ from pathlib import Path
 from aiohttp import web
 
 from asrproxy.api import browser, health, openai, openapi, recognize, status, stream
+from asrproxy.api import recent as recent_requests
 from asrproxy.api.guard import guard
 from asrproxy.api.page.files import add_page
 from asrproxy.api.request import RUNTIME
 from asrproxy.api.together import relay
 from asrproxy.ops.latency import Latency
 from asrproxy.ops.metrics import Metrics
+from asrproxy.ops.recent import Recent
 from asrproxy.runtime import Runtime
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def create_api(runtime: Runtime, metrics: Metrics, latency: Latency, *, together: Path | None = None) -> web.Application:
+def create_api(runtime: Runtime, metrics: Metrics, latency: Latency, recent: Recent, *, together: Path | None = None) -> web.Application:
     """Everything a pod's own containers may call. Opens nothing. together: where health and metrics of all workers are answered."""
     app = web.Application(middlewares=[guard], client_max_size=runtime.server.max_body)
     app[RUNTIME] = runtime
     app[health.METRICS] = metrics
     app[status.LATENCY] = latency
+    app[recent_requests.RECENT] = recent
     app.on_response_prepare.append(browser.allow_origin)
     app.router.add_post("/v1/recognize", recognize.recognize)
     app.router.add_get("/v1/stream", stream.stream)
@@ -32,6 +35,7 @@ def create_api(runtime: Runtime, metrics: Metrics, latency: Latency, *, together
     app.router.add_get("/v1/models", openai.models)
     app.router.add_get("/v1/models/{name}", openai.model)
     app.router.add_get("/v1/status", status.status)
+    app.router.add_get("/v1/recent", recent_requests.recent)
     app.router.add_get("/openapi.json", openapi.openapi)
     add_page(app)
     if together is None:

@@ -22,7 +22,7 @@ OTHER_METHOD: Final = "_OTHER"
 """What OpenTelemetry calls a method that is none of HTTP's."""
 OPEN: Final = frozenset({"/livez", "/readyz", "/metrics"})
 """Served without a token and while draining: probes come from outside and carry none."""
-QUIET: Final = OPEN | {"/v1/status"}
+QUIET: Final = OPEN | {"/v1/status", "/v1/recent"}
 """Looked at again and again: neither logged nor counted."""
 PUBLIC: Final = OPEN | {"/openapi.json"}
 

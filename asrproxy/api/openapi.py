@@ -11,6 +11,7 @@ from asrproxy.api import openapi_openai
 from asrproxy.api.parameters import ENCODINGS, ResponseFormat
 from asrproxy.api.problems import FACES, INTERNAL, METHOD_NOT_ALLOWED
 from asrproxy.api.render import dumped
+from asrproxy.ops.recent import REQUESTS
 from asrproxy.recognizer import Partial
 
 _BOOLEAN: Final[dict[str, Any]] = {"type": "string", "enum": ["true", "false"]}
@@ -59,6 +60,7 @@ def document() -> dict[str, Any]:
             "/v1/recognize": {"post": _recognize()},
             **openapi_openai.paths(_problems()),
             "/v1/stream": {"get": _stream()},
+            "/v1/recent": {"get": _recent()},
             "/v1/status": {"get": _plain("What runs here.", {"type": "object"}, secured=True)},
             "/livez": {"get": _plain("The loop turns.", {"type": "object"})},
             "/readyz": {"get": _plain("Whether the default route can answer.", {"type": "object"}, unavailable=True)},
@@ -111,6 +113,20 @@ def _recognize() -> dict[str, Any]:
             **_problems(),
         },
     }
+
+
+def _recent() -> dict[str, Any]:
+    described = _plain("The last requests: when, how, how long; never what was said.", {"type": "object"}, secured=True)
+    numbers = (
+        ("after", "minimum", 0, "Only those after that one."),
+        ("limit", "maximum", REQUESTS, "The newest so many; 50."),
+    )
+    parameters = [
+        {"name": name, "in": "query", "required": False, "schema": {"type": "integer", "minimum": 0, bound: value}, "description": text}
+        for name, bound, value, text in numbers
+    ]
+    described["responses"]["400"] = _problem("invalid_parameter")
+    return described | {"parameters": parameters}
 
 
 def _stream() -> dict[str, Any]:

@@ -16,7 +16,8 @@ from asrproxy.api.sidecar import Handed, sidecar
 from asrproxy.config.load import sources
 from asrproxy.config.models import Configuration
 from asrproxy.errors import ConfigError
-from asrproxy.events import ConfigReloaded, Noted
+from asrproxy.events import ConfigReloaded, Noted, Observer
+from asrproxy.ops import stacks
 from asrproxy.ops.logs import Log
 from asrproxy.place import Place
 from asrproxy.runtime import Runtime
@@ -58,6 +59,7 @@ async def _serve(configuration: Configuration, source: Path | None, load: Load |
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
+    loop.add_signal_handler(signal.SIGUSR1, _tell_stacks, log)
     if given is None and configuration.server.workers != 1:
         from asrproxy.api.supervisor import supervise
 
@@ -83,6 +85,12 @@ async def _serve(configuration: Configuration, source: Path | None, load: Load |
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
     return 0
+
+
+def _tell_stacks(log: Observer) -> None:
+    """What every task and thread is doing, into the log: for a sidecar that hangs."""
+    for note in stacks.dump():
+        log(note)
 
 
 async def _drain(runtime: Runtime, log: Log) -> None:

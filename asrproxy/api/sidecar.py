@@ -23,6 +23,7 @@ from asrproxy.events import Event, Observer
 from asrproxy.ops.latency import Latency
 from asrproxy.ops.loop_lag import watch_loop
 from asrproxy.ops.metrics import Metrics
+from asrproxy.ops.recent import Recent
 from asrproxy.place import Place
 from asrproxy.runtime import Runtime
 
@@ -57,8 +58,8 @@ async def sidecar(
 
     place: it is one of several workers, listens on the sockets that are `given`, and answers its supervisor's questions.
     """
-    metrics, latency = Metrics(routes=configuration.accounts(), providers=configuration.providers), Latency()
-    listeners: list[Observer] = [metrics, latency, *observers]
+    metrics, latency, recent = Metrics(routes=configuration.accounts(), providers=configuration.providers), Latency(), Recent()
+    listeners: list[Observer] = [metrics, latency, recent, *observers]
 
     def announce(event: Event) -> None:
         for each in listeners:
@@ -73,10 +74,10 @@ async def sidecar(
         stack.push_async_callback(_ended, asyncio.create_task(watch_loop(announce), name="loop-lag"))
         server = configuration.server
         if place is None:
-            urls = await _listening(stack, create_api(runtime, metrics, latency), server.listen, "server.listen")
+            urls = await _listening(stack, create_api(runtime, metrics, latency, recent), server.listen, "server.listen")
             ops_urls = await _listening(stack, create_ops(runtime, metrics), server.ops_listen, "server.ops_listen")
         else:
-            urls = await _handed(stack, create_api(runtime, metrics, latency, together=place.together), given)
+            urls = await _handed(stack, create_api(runtime, metrics, latency, recent, together=place.together), given)
             ops_urls = await _listening(stack, create_ops(runtime, metrics), (f"unix:{place.own}",), "worker")
         yield Sidecar(runtime, urls, ops_urls)
 

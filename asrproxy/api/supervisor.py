@@ -181,6 +181,7 @@ async def supervise(configuration: Configuration, source: Path | None, stop: asy
         await stack.enter_async_context(_answering(supervisor, server.ops_listen, folder))
         passing = asyncio.create_task(_pass_on(supervisor, hup))
         stack.callback(passing.cancel)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, supervisor.signal, signal.SIGUSR1)  # the workers are what hangs
         return await supervisor.run(stop)
 
 

@@ -73,13 +73,20 @@ class Sidecar:
 
     async def status(self) -> dict[str, Any]:
         """What `/v1/status` says. Raises Failed."""
+        return await self._asked("/v1/status")
+
+    async def recent(self, *, after: int, limit: int) -> dict[str, Any]:
+        """What `/v1/recent` says. Raises Failed."""
+        return await self._asked(f"/v1/recent?after={after}&limit={limit}")
+
+    async def _asked(self, path: str) -> dict[str, Any]:
         try:
-            async with self.session.get(f"{self.base}/v1/status", timeout=ClientTimeout(total=CONNECT)) as answer:
+            async with self.session.get(f"{self.base}{path}", timeout=ClientTimeout(total=CONNECT)) as answer:
                 body = await answer.read()
                 if answer.status != 200:
                     raise _refused(body, answer.status)
-                status: dict[str, Any] = json.loads(body)
-                return status
+                said: dict[str, Any] = json.loads(body)
+                return said
         except (ClientError, OSError, TimeoutError, ValueError) as error:
             raise Failed(f"{self.url} does not say how it is: {error or type(error).__name__}") from error
 

@@ -18,6 +18,8 @@ from asrproxy.cli.providers import command as providers
 from asrproxy.cli.recognize import command as recognize
 from asrproxy.cli.schema import command as schema
 from asrproxy.cli.serve import command as serve
+from asrproxy.cli.status import command as status
+from asrproxy.cli.tail import command as tail
 from asrproxy.cli.webhook import command as webhook
 from asrproxy.errors import ConfigError
 
@@ -35,6 +37,8 @@ app.command("health")(health)
 app.command("providers")(providers)
 app.command("schema")(schema)
 app.command("compare")(compare)
+app.command("status")(status)
+app.command("tail")(tail)
 app.command("emulate", context_settings=CONTEXT, add_help_option=False)(emulate)
 app.command("inject")(inject)
 app.command("webhook")(webhook)
