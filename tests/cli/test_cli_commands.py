@@ -55,7 +55,7 @@ def test_everything_wrong_with_a_file_is_said_with_status_2_and_no_stack(termina
     assert said.err.splitlines() == [
         "asr.yaml:1: server.drian: unknown key; did you mean drain?",
         "asr.yaml:3: providers.a.appkey: the environment variable KEY is not set (${KEY:-default} gives a default)",
-        "asr.yaml:4: providers.b.type: no provider type 'clod'; installed: aliyun, broken, fake, local, openai",
+        "asr.yaml:4: providers.b.type: no provider type 'clod'; installed: aliyun, broken, fake, local, openai, replay",
     ]
 
 
@@ -92,7 +92,7 @@ def test_check_live_makes_a_call_to_each_provider(terminal: Terminal) -> None:
 
 def test_providers_lists_what_is_installed_and_what_does_not_load(terminal: Terminal) -> None:
     shown = terminal.run("providers")
-    assert [line.split()[0] for line in shown.out.splitlines()[1:]] == ["aliyun", "broken", "fake", "local", "openai"]
+    assert [line.split()[0] for line in shown.out.splitlines()[1:]] == ["aliyun", "broken", "fake", "local", "openai", "replay"]
     assert "No module named 'a_module_that_is_not_there'" in shown.out
     found = {each["type"]: each for each in json.loads(terminal.run("providers", "--json").out)}
     assert found["fake"]["capabilities"]["longest"] == 60
