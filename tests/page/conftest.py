@@ -68,7 +68,7 @@ async def playwright() -> AsyncIterator[Playwright]:
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the browser's microphone hears, once."""
     file = tmp_path_factory.mktemp("microphone") / "spoken.wav"
-    score = tones.compose([0.5, SPOKEN[0], 1.0, SPOKEN[1], 1.0, SPOKEN[2]], tail=1.0)
+    score = tones.compose([0.4, SPOKEN[0], 0.8, SPOKEN[1], 0.8, SPOKEN[2]], tail=1.0)
     file.write_bytes(tones.to_wav(score.render(48_000), 48_000))
     return file
 

@@ -210,7 +210,8 @@ async def test_the_status_says_how_long_providers_took_and_what_they_can(start: 
     provider = status["providers"]["tones"]
     assert (provider["latency"]["calls"], provider["latency"]["failed"]) == (3, 1)
     assert 0 < provider["latency"]["p50"] <= provider["latency"]["p95"] <= provider["latency"]["max"]
-    assert provider["can"] == {"longest": 60.0, "languages": None, "options": ["punctuation", "words"], "streaming": True}
+    can = {"longest": 60.0, "whole": None, "languages": None, "options": ["punctuation", "words"], "streaming": True}
+    assert provider["can"] == can
     assert status["takes"] == {"body": 200 * 2**20, "audio": 4 * 3600.0}
 
 

@@ -190,6 +190,7 @@ function providerCard(name, provider) {
     can.streaming ? t("can_stream") : null,
     can.options.includes("words") ? t("can_words") : null,
     t("can_longest", { time: span(can.longest) }),
+    can.whole ? t("can_whole", { time: span(can.whole) }) : null,
   ].filter(Boolean);
   const queued = Object.values(limiter.queued).reduce((sum, each) => sum + each, 0);
   const rows = [
