@@ -11,6 +11,8 @@ import random
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from asrproxy.audio.segment import Piece, Segmenter
 from asrproxy.audio.vad import LEVEL, VoiceDetector
 from asrproxy.testing import tones
@@ -18,12 +20,14 @@ from asrproxy.testing import tones
 FILE = Path(__file__).resolve().parents[1] / "docs" / "images" / "long-audio.svg"
 RATE = 16_000
 LONGEST, MIN_SILENCE, OVERLAP, SKIP_SILENCE = 20.0, 0.3, 2.0, 3.0
-WIDTH, LEFT, SCALE = 960, 20, 9.2  # SCALE: pixels a second
-WAVE, WAVE_HEIGHT, BARS, BAR = 70, 46, 160, 26
-QUIETEST = 60  # dB below full scale that is drawn as nothing
+WIDTH, HEIGHT, LEFT = 960, 272, 20
+SCALE = 9.85  # pixels a second
+TOP, WAVE, WAVE_HEIGHT, BARS, BAR = 28, 74, 44, 160, 26
+QUIETEST = 45  # dB below full scale that is drawn as nothing
+STEP = 5  # frames of 10 ms that share a point of the wave
 
 STYLE = """
-text { font: 12px sans-serif; fill: #333 } .small { font-size: 11px; fill: #666 }
+.page { fill: #fff } text { font: 12px sans-serif; fill: #333 } .small { font-size: 11px; fill: #666 }
 .wave { fill: #5b7fa6 } .skipped { fill: #eee } .segment { fill: #dce9d5; stroke: #6a9955 } .shared { fill: #e9a23b; fill-opacity: .55 }
 .cut { stroke: #6a9955; stroke-dasharray: 3 3 } .forced { stroke: #c7761a } .axis { stroke: #999 }
 """
@@ -47,7 +51,11 @@ def recording() -> bytes:
     def talk(phrases: int) -> list[str | float]:
         return [part for _ in range(phrases) for part in (said(chance.randint(6, 22)), chance.uniform(0.35, 1.2))]
 
-    return tones.compose([*talk(9), 9.0, said(170), 0.8, *talk(8)]).render(RATE)
+    score = tones.compose([*talk(9), 9.0, said(170), 0.8, *talk(8)])
+    # Nobody speaks as evenly as tones do: louder and softer from one word to the next.
+    points = np.arange(0, score.duration + 1, 0.25)
+    gain = np.interp(np.arange(round(score.duration * RATE)) / RATE, points, [chance.uniform(0.08, 1) for _ in points])
+    return (np.frombuffer(score.render(RATE), "<i2") * gain).astype("<i2").tobytes()
 
 
 def cut(pcm: bytes) -> tuple[bytes, list[Piece]]:
@@ -61,13 +69,14 @@ def cut(pcm: bytes) -> tuple[bytes, list[Piece]]:
 
 def drawing(levels: bytes, pieces: list[Piece], seconds: float) -> str:
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} 262" role="img" aria-label="A recording cut into segments">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="A recording cut into segments">',
         f"<style>{STYLE}</style>",
-        f'<text x="{LEFT}" y="16">the recording: loudness, cuts in pauses (green), a forced one where nobody pauses (orange)</text>',
+        f'<rect class="page" width="{WIDTH}" height="{HEIGHT}" rx="6"/>',
+        f'<text x="{LEFT}" y="18">the recording: loudness, cuts in pauses (green), a forced one where nobody pauses (orange)</text>',
         *skipped(pieces, seconds),
         wave(levels),
         *cuts(pieces),
-        f'<text x="{LEFT}" y="{BARS - 10}">one vendor call each, side by side; times stay those of the recording</text>',
+        f'<text x="{LEFT}" y="{BARS - 12}">one vendor call each, side by side; times stay those of the recording</text>',
         *segments(pieces),
         *axis(seconds),
         "</svg>",
@@ -80,13 +89,13 @@ def x(seconds: float) -> str:
 
 
 def wave(levels: bytes) -> str:
-    """A polygon of the loudest of each tenth of a second, mirrored."""
+    """A polygon of the loudest of every few frames, mirrored."""
     heights = [
-        max(0.0, 1 - min(level & LEVEL for level in levels[first : first + 10]) / QUIETEST) * WAVE_HEIGHT
-        for first in range(0, len(levels), 10)
+        max(0.0, 1 - min(level & LEVEL for level in levels[first : first + STEP]) / QUIETEST) * WAVE_HEIGHT
+        for first in range(0, len(levels), STEP)
     ]
-    upper = [f"{x(index / 10)},{WAVE - height:.1f}" for index, height in enumerate(heights)]
-    lower = [f"{x(index / 10)},{WAVE + height:.1f}" for index, height in reversed(list(enumerate(heights)))]
+    upper = [f"{x(index * STEP / 100)},{WAVE - height:.1f}" for index, height in enumerate(heights)]
+    lower = [f"{x(index * STEP / 100)},{WAVE + height:.1f}" for index, height in reversed(list(enumerate(heights)))]
     return f'<polygon class="wave" points="{" ".join(upper + lower)}"/>'
 
 
@@ -95,16 +104,18 @@ def skipped(pieces: list[Piece], seconds: float) -> list[str]:
     drawn = []
     for first, last in zip(edges[::2], edges[1::2], strict=True):
         if last - first > SKIP_SILENCE / 2:
-            drawn.append(rectangle("skipped", first, last, 24, WAVE + WAVE_HEIGHT - 24))
-            drawn.append(f'<text class="small" x="{x(first + 0.3)}" y="{WAVE + 4}">not sent</text>')
+            drawn.append(rectangle("skipped", first, last, TOP, WAVE + WAVE_HEIGHT - TOP))
+            drawn.append(f'<text class="small" x="{x((first + last) / 2)}" y="{WAVE + 4}" text-anchor="middle">not sent</text>')
     return drawn
 
 
 def cuts(pieces: list[Piece]) -> list[str]:
     edges = {(at, forced) for piece in pieces for at, forced in ((piece.start, piece.forced_start), (piece.end, piece.forced_end))}
+    rows = ((TOP, WAVE + WAVE_HEIGHT + 4), (BARS - 4, BARS + 2 * BAR + 10))  # the caption is between them
     return [
-        f'<line class="{"forced" if forced else "cut"}" x1="{x(at)}" x2="{x(at)}" y1="24" y2="{BARS + 66}"/>'
+        f'<line class="{"forced" if forced else "cut"}" x1="{x(at)}" x2="{x(at)}" y1="{top}" y2="{bottom}"/>'
         for at, forced in sorted(edges)
+        for top, bottom in rows
     ]
 
 
@@ -117,12 +128,12 @@ def segments(pieces: list[Piece]) -> list[str]:
         drawn.append(f'<text x="{x((piece.start + piece.end) / 2)}" y="{top + 17}" text-anchor="middle">{label}</text>')
         if piece.overlap_before:
             drawn.append(rectangle("shared", piece.start, piece.start + piece.overlap_before, BARS, 2 * BAR + 6))
-            drawn.append(f'<text class="small" x="{x(piece.start)}" y="{BARS + 2 * BAR + 20}">heard twice, merged on the words</text>')
+            drawn.append(f'<text class="small" x="{x(piece.start)}" y="{BARS + 2 * BAR + 22}">heard twice, merged on the words</text>')
     return drawn
 
 
 def axis(seconds: float) -> list[str]:
-    y = 244
+    y = HEIGHT - 24
     ticks = [f'<text class="small" x="{x(at)}" y="{y + 14}" text-anchor="middle">{at} s</text>' for at in range(0, int(seconds) + 1, 10)]
     return [f'<line class="axis" x1="{x(0)}" x2="{x(seconds)}" y1="{y}" y2="{y}"/>', *ticks]
 
