@@ -11,7 +11,7 @@ from tests.page.conftest import SERVER, Open, Start, choose, file, script, wav
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 TWO = SERVER + (
-    "providers:\n  first: {type: fake}\n  second: {type: fake}\nroutes: {default: {providers: [first, second]}}\n"
+    "providers:\n  first: {type: fake}\n  second: {type: fake}\nroutes: {default: {providers: [first, second], hedge: {after: 5s}}}\n"
     "policy: {retries: {attempts: 1}, circuit: {failures: 1, reset: 90s}, limits: {rate: 50/s, concurrency: 7}}"
 )
 
@@ -23,6 +23,8 @@ async def test_it_shows_providers_circuits_limits_and_latency(start: Start, look
         await expect(first).to_contain_text("0 of 7")
         await expect(first).to_contain_text("50/s")
         await expect(page.locator(".routes")).to_contain_text("default")
+        await page.locator(".routes summary").click()
+        await expect(page.locator(".routes .tree").first).to_contain_text("hedge")
         script(running, "first").fail("unavailable")
         await page.get_by_role("link", name="Transcribe").click()
         await choose(page, file("call.wav", wav("天地玄黄")))

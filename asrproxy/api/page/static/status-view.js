@@ -115,21 +115,19 @@ export class StatusView {
       ([name, { providers }]) => !(name in status.providers && providers.length === 1 && providers[0] === name),
     );
     if (!rows.length) return null;
-    const row = ([name, { providers }]) =>
-      element(
+    const row = ([name, { providers, ...more }]) => {
+      const said = Object.entries(more).filter(([, value]) => value !== null); // hedges, budgets and what else there may be
+      return element(
         "li",
         {},
         element("strong", {}, name),
         ...providers.flatMap((each, index) => [
           index ? icon("arrow") : null,
-          element(
-            "span",
-            { className: "pill" },
-            element("span", { className: `dot ${status.providers[each]?.ready ? "good" : "bad"}`, "aria-hidden": "true" }),
-            each,
-          ),
+          element("span", { className: "pill" }, dot(status.providers[each]?.ready), each),
         ]),
+        said.length ? element("details", {}, element("summary", {}, t("more")), tree(Object.fromEntries(said))) : null,
       );
+    };
     return element(
       "section",
       { "aria-labelledby": "routes" },
@@ -167,6 +165,10 @@ export function verdict(status, problem) {
   if (!status) return ["", ""];
   if (status.draining) return ["warn", t("draining")];
   return status.ready ? ["good", t("ready")] : ["bad", t("not_ready")];
+}
+
+function dot(good) {
+  return element("span", { className: `dot ${good ? "good" : "bad"}`, "aria-hidden": "true" });
 }
 
 function fact(name, value, more = "") {
@@ -235,7 +237,7 @@ function providerCard(name, provider) {
       ),
     ),
     element("p", { className: "abilities" }, ...abilities.map((each) => element("span", { className: "pill" }, each))),
-    rest.length ? element("details", { "data-of": name }, element("summary", {}, t("more")), tree(Object.fromEntries(rest))) : null,
+    rest.length ? element("details", {}, element("summary", {}, t("more")), tree(Object.fromEntries(rest))) : null,
   );
 }
 
