@@ -324,7 +324,9 @@ class LogSettings(Section):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
-    transcripts: bool = Field(False, description="Write recognised text to the log.")
+    transcripts: bool = Field(
+        False, description="Write what was recognised into each request's line; else no text of a caller is in the log."
+    )
 
 
 class TracingSettings(Section):
