@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from asrproxy.api.footprint import freeze, return_large_blocks
+from asrproxy.api.process_limits import set_process_limits
 from asrproxy.api.sidecar import Handed, sidecar
 from asrproxy.config.load import sources
 from asrproxy.config.models import Configuration
@@ -45,6 +46,7 @@ def serve(configuration: Configuration, source: Path | None, load: Load | None =
 
     given: this process is one of several workers.
     """
+    set_process_limits()
     factory = _uvloop() if configuration.server.uvloop else None
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(_serve(configuration, source, load, given))
