@@ -24,7 +24,6 @@ DOCUMENTATION = (
 SYSTEM = {
     "usr/lib/*-linux-gnu/gconv": "iconv's tables: Python has its own codecs",
     "usr/lib/*-linux-gnu/audit": "a linker's debugging",
-    "usr/lib/*-linux-gnu/lib[mc]vec*": "a compiler's",
     "usr/lib/*-linux-gnu/libmvec*": "vector mathematics that nothing here links",
     "usr/lib/*-linux-gnu/libthread_db*": "a debugger's",
     "usr/lib/*-linux-gnu/libc_malloc_debug*": "a debugger's",

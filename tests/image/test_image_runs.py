@@ -137,6 +137,22 @@ def test_there_is_no_shell_compiler_or_package_manager(image: Image, name: str) 
     assert not [each for each in image.rootfs.rglob(name) if each.is_file() or each.is_symlink()]
 
 
+def test_nothing_that_was_trimmed_is_missed_by_a_module(sidecar: Container) -> None:
+    """Ours, and those that are imported when they are needed: traces, Redis, progress bars, manifests."""
+    ours = "asrproxy, asrproxy_aliyun, asrproxy_fake, asrproxy_local, asrproxy_openai, asrproxy_replay"
+    later = ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "redis.asyncio", "rich.progress", "ruamel.yaml", "pydub", "requests")
+    code = (
+        f"import importlib, pkgutil, {ours}, {', '.join(later)}\n"
+        f"for package in ({ours}):\n"
+        "    for each in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
+        "        if 'testing' not in each.name and not each.name.endswith('__main__'):\n"
+        "            importlib.import_module(each.name)\n"
+        "print('all of them')\n"
+    )
+    said = sidecar.execute("/usr/bin/python3", "-W", "ignore", "-c", code)
+    assert said.stdout == "all of them\n", said.stderr
+
+
 def test_no_file_belongs_to_its_user_or_gives_rights(image: Image) -> None:
     for path in image.rootfs.rglob("*"):
         facts = path.lstat()
