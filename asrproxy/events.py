@@ -22,7 +22,8 @@ class RequestEnded(Event):
     method, endpoint: HTTP's method, and the address as the documentation writes it. route: empty where it came to none. caller: an
     allow-listed name, or `other`. status: HTTP's. code: the error's code word, None: answered well. live: a session of live audio, whose
     seconds are the speaker's. audio_seconds: 0 where it failed. provider: whose text it is, None: nobody's, or several. attempts: vendor
-    calls made for it. cost: by currency, empty where no provider of the route has a price.
+    calls made for it. cost: by currency, empty where no provider of the route has a price. reason: the error's message. text: what was
+    recognised, only where `log.transcripts` asks for it.
     """
 
     request_id: str
@@ -40,6 +41,8 @@ class RequestEnded(Event):
     provider: str | None = None
     attempts: int = 0
     cost: Mapping[str, float] = field(default_factory=dict)
+    reason: str | None = None
+    text: str | None = field(default=None, repr=False)
     trace: Span | None = None
 
 

@@ -110,4 +110,5 @@ class Figures:
     providers: Mapping[str, ProviderFigures] = field(default_factory=dict)
     fleet: FleetFigures | None = None
     spans: SpanFigures | None = None
+    log_lines_dropped: int | None = None
     budgets: Mapping[str, tuple[BudgetFigures, ...]] = field(default_factory=dict)

@@ -164,6 +164,10 @@ class TokenStore(Protocol):
         """
 
 
+def _known(secret: str) -> None:
+    return None
+
+
 def _alone(type_name: str) -> type[Provider]:
     raise ConfigError(f"no other provider can be made here, {type_name!r} neither")
 
@@ -175,6 +179,7 @@ class Host:
     name: the configured name. announce: where to say what happened (never what was said or a secret). cache: a folder for what may
     be kept between runs (model weights).
     tokens: where a token is shared with other sidecars, None: nowhere. provider_type: a type's class by its name, for `make`.
+    conceal: tells of a secret that was made at run time (a token), which is kept out of whatever is written from then on.
     """
 
     name: str
@@ -182,6 +187,7 @@ class Host:
     cache: Path = field(default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asrproxy")
     tokens: TokenStore | None = None
     provider_type: Callable[[str], type[Provider]] = field(default=_alone, repr=False)
+    conceal: Callable[[str], None] = field(default=_known, repr=False)
 
     def make(self, wrapped: Wrapped) -> Provider:
         """Another provider under the same name, not started: who makes it starts it, calls it and closes it. Raises ConfigError."""

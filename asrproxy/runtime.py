@@ -16,9 +16,9 @@ from asrproxy.config.models import (
     DEFAULT_ROUTE,
     BudgetSettings,
     Configuration,
+    LogSettings,
     ProviderEntry,
     RouteSettings,
-    ServerSettings,
     ShadowSettings,
 )
 from asrproxy.cores import cores
@@ -34,6 +34,7 @@ from asrproxy.policy.split import Split
 from asrproxy.policy.stack import ProviderStack, RouteStack
 from asrproxy.recognizer import Recognizer, Route
 from asrproxy.remember import SegmentMemory
+from asrproxy.secrecy import Secrets
 from asrproxy.text.distance import difference
 from asrproxy.trace import Traces
 
@@ -106,11 +107,17 @@ class Runtime:
     """The running sidecar's inside: an async context manager that opens a configuration and ends all of it.
 
     provider_type: name to class (discovery). observer: hears every event. place: this is one of several workers, and has its part of the
-    limits.
+    limits. secrets: is told of those of the configuration and of tokens.
     """
 
     def __init__(
-        self, configuration: Configuration, *, provider_type: ProviderFactory, observer: Observer, place: Place | None = None
+        self,
+        configuration: Configuration,
+        *,
+        provider_type: ProviderFactory,
+        observer: Observer,
+        place: Place | None = None,
+        secrets: Secrets | None = None,
     ) -> None:
         self.began: Final = time.monotonic()
         self._ledger: Final = Ledger(configuration.server.state, announce=observer)
@@ -122,7 +129,8 @@ class Runtime:
         self.ending: Final = asyncio.Event()
         """Set when the drain limit is near: what has no end of its own, as a live session, is to end now."""
         self.place: Final = place
-        self._take(configuration.server)
+        self.secrets: Final = secrets or Secrets()
+        self._take(configuration)
         self._first = configuration
         self._provider_type = provider_type
         self._stack = AsyncExitStack()
@@ -222,7 +230,7 @@ class Runtime:
                 raise ConfigError(f"{key} changed: that needs a restart")
         new = await self._open(old.number + 1, configuration, old.opened)
         self._current = new
-        self._take(configuration.server)
+        self._take(configuration)
         self._retired.add(old)
         self._ledger.keep(configuration.budgets())
         task = asyncio.create_task(self._retire(old))
@@ -261,8 +269,10 @@ class Runtime:
             self._ledger.charged(event.route, event.charge)
         self._observer(event)
 
-    def _take(self, server: ServerSettings) -> None:
-        self.server: ServerSettings = server
+    def _take(self, configuration: Configuration) -> None:
+        self.secrets.take(configuration)
+        self.log: LogSettings = configuration.log
+        server = self.server = configuration.server
         self.tokens: tuple[bytes, ...] = tuple(token.get_secret_value().encode() for token in server.tokens)
 
     async def _retire(self, generation: Generation) -> None:
@@ -338,7 +348,8 @@ class Runtime:
     def _made(self, name: str, type_name: str, settings: ProviderSettings) -> Provider:
         tokens = self.fleet.tokens if self.fleet is not None else None
         return self._provider_type(type_name)(
-            settings, Host(name=name, announce=self.announce, tokens=tokens, provider_type=self._provider_type)
+            settings,
+            Host(name=name, announce=self.announce, tokens=tokens, provider_type=self._provider_type, conceal=self.secrets.add),
         )
 
     def _route(self, name: str, settings: RouteSettings, opened: Mapping[str, Opened]) -> Route:

@@ -72,6 +72,8 @@ class Upload:
             return await self._form(await request.multipart(), repeatable)
         except (ValueError, AssertionError) as error:  # aiohttp's words for a form that is not one
             raise InvalidParameter(f"the form cannot be read: {error}") from error
+        except HttpProcessingError as error:  # its message quotes the caller's bytes
+            raise InvalidParameter("the form cannot be read: the headers of a part are not proper") from error
 
     async def _form(self, reader: MultipartReader, repeatable: str) -> dict[str, str]:
         fields: dict[str, str] = {}

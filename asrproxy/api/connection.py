@@ -1,17 +1,17 @@
-"""What is answered before any handler is asked: bytes that are no HTTP, and expectations that nobody meets, in the contract's shape."""
+"""What is answered before any handler is asked, in the contract's shape: bytes that are no HTTP, heads without end, vain expectations."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
-from aiohttp import web
+from aiohttp import EMPTY_PAYLOAD, web
 from aiohttp.http import RawRequestMessage
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from asrproxy.api.problems import face_of, problem
 from asrproxy.api.request import OTHER, RUNTIME, request_id_of
-from asrproxy.errors import InvalidParameter
+from asrproxy.errors import BodyTimeout, InvalidParameter
 from asrproxy.events import RequestEnded
 
 
@@ -35,15 +35,27 @@ class _Server(web.Server):
 
 
 class _Connection(RequestHandler):
-    __slots__ = ("_app",)
+    __slots__ = ("_app", "_head_limit")
 
     def __init__(self, app: web.Application, server: web.Server, **settings: Any) -> None:
         super().__init__(server, **settings)
         self._app = app
+        self._head_limit: asyncio.TimerHandle | None = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Nobody waits for the rest of a head any more."""
+        self._head_over()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Tells whoever reads a body that it turned out to be broken: aiohttp's parser only gives it up, and the reader would wait on."""
+        """Bounds the time that a head may take, which aiohttp does not, and tells whoever reads a body that it turned out to be broken:
+        aiohttp's parser only gives it up, and the reader would wait on."""
         super().data_received(data)
+        if self._head_limit is not None:
+            if self._messages:
+                self._head_over()
+        elif (waiter := self._waiter) is not None and not waiter.done():  # a request is waited for, and this was not all of its head
+            self._head_limit = asyncio.get_running_loop().call_later(self._app[RUNTIME].server.body_timeout, self._head_late)
         if self._messages and self._current_request is not None and not isinstance(self._messages[-1][0], RawRequestMessage):
             body = self._current_request.content
             if not body.is_eof():
@@ -55,7 +67,7 @@ class _Connection(RequestHandler):
         """What aiohttp could not read, or what escaped the guard. The connection is closed: nobody knows where the next request begins."""
         if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
             raise ConnectionResetError("there is nobody to tell, or an answer has begun") from exc
-        if status >= 500:
+        if isinstance(exc, BodyTimeout) or status >= 500:
             return self._refusal(request, exc or RuntimeError(message))
         # Only the first words: what follows in aiohttp's message is the caller's own bytes, which may hold a credential.
         said = (message or "").partition(":")[0].partition("\n")[0].strip(" .")[:100]
@@ -66,6 +78,20 @@ class _Connection(RequestHandler):
         if isinstance(resp, web.HTTPException):
             resp = self._refusal(request, InvalidParameter("only `Expect: 100-continue` can be met", param="Expect"))
         return super().finish_response(request, resp, start_time)
+
+    def _head_over(self) -> None:
+        if self._head_limit is not None:
+            self._head_limit.cancel()
+            self._head_limit = None
+
+    def _head_late(self) -> None:
+        """Puts the refusal where aiohttp waits for the request, as it does for one that it cannot read."""
+        self._head_limit = None
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            late = BodyTimeout(f"the request's head did not end within {self._app[RUNTIME].server.body_timeout:g} s")
+            self._messages.append((_ErrInfo(status=408, exc=late, message=str(late)), EMPTY_PAYLOAD))
+            waiter.set_result(None)
 
     def _refusal(self, request: web.BaseRequest, error: BaseException) -> web.Response:
         request_id = request_id_of(request)

@@ -50,7 +50,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise
     except Exception as error:  # a defect of ours: this is the one owner of a request's errors
         account.failed(error)
-        runtime.announce(Noted("error", "internal error", {"request_id": request_id, "error": error}))
+        trace = {} if account.trace is None else {"trace_id": account.trace.trace_id}
+        runtime.announce(Noted("error", "internal error", {"request_id": request_id, **trace, "error": error}))
         response = problem(error, request_id)
     except asyncio.CancelledError as error:
         account.failed(error)
@@ -108,6 +109,8 @@ def _announce(request: web.Request, runtime: Runtime, account: Account, status: 
             provider=account.provider,
             attempts=account.attempts,
             cost=account.cost,
+            reason=account.error.message if isinstance(account.error, AsrError) else None,
+            text=account.text if runtime.log.transcripts else None,
             trace=account.trace,
         )
     )

@@ -10,6 +10,7 @@ from asrproxy import __version__
 from asrproxy.api import openapi_openai
 from asrproxy.api.parameters import ENCODINGS, ResponseFormat
 from asrproxy.api.problems import FACES, INTERNAL, METHOD_NOT_ALLOWED
+from asrproxy.api.recent import LAST
 from asrproxy.api.render import dumped
 from asrproxy.ops.recent import REQUESTS
 from asrproxy.recognizer import Partial
@@ -118,7 +119,7 @@ def _recognize() -> dict[str, Any]:
 def _recent() -> dict[str, Any]:
     described = _plain("The last requests: when, how, how long; never what was said.", {"type": "object"}, secured=True)
     numbers = (
-        ("after", "minimum", 0, "Only those after that one."),
+        ("after", "maximum", LAST, "Only those after that one."),
         ("limit", "maximum", REQUESTS, "The newest so many; 50."),
     )
     parameters = [

@@ -13,6 +13,8 @@ from asrproxy.ops.recent import REQUESTS, Recent
 RECENT: Final = web.AppKey("RECENT", Recent)
 MOST: Final = 50
 """Requests that are told where nobody says how many."""
+LAST: Final = 2**53
+"""The highest number that may be asked after: JSON's whole numbers end there."""
 
 
 async def recent(request: web.Request) -> web.Response:
@@ -21,7 +23,7 @@ async def recent(request: web.Request) -> web.Response:
     for name in request.query:
         if name not in ("after", "limit"):
             raise InvalidParameter(f"no parameter {name[:64]!r}; there are after and limit", param=name[:64])
-    after, limit = _number(request, "after", 0, 2**53), _number(request, "limit", MOST, REQUESTS)
+    after, limit = _number(request, "after", 0, LAST), _number(request, "limit", MOST, REQUESTS)
     body = {"requests": kept.after(after, max(1, limit)), "last": kept.last}
     return web.Response(body=dumped(body), content_type="application/json")
 

@@ -30,7 +30,7 @@ class Account:
 
     __slots__ = (
         "attempts", "audio_seconds", "body", "caller", "cost", "error", "live", "provider", "received", "received_bytes", "request_id",
-        "route", "stages", "trace",
+        "route", "stages", "text", "trace",
     )  # fmt: skip
 
     def __init__(self, request_id: str, caller: str, trace: Span | None) -> None:
@@ -44,6 +44,7 @@ class Account:
         self.received_bytes = 0
         self.audio_seconds = 0.0
         self.provider: str | None = None
+        self.text = ""
         self.attempts = 0
         self.cost: dict[str, float] = {}
         self.error: BaseException | None = None
@@ -68,6 +69,7 @@ class Account:
         """It was answered with a transcript."""
         self.audio_seconds = transcript.duration
         self.provider = transcript.provider
+        self.text = transcript.text
 
     def failed(self, error: BaseException) -> None:
         """It was answered with an error."""

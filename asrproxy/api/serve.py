@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from asrproxy.api.footprint import freeze, return_large_blocks
+from asrproxy.api.process_limits import set_process_limits
 from asrproxy.api.sidecar import Handed, sidecar
 from asrproxy.config.load import sources
 from asrproxy.config.models import Configuration
@@ -21,6 +22,7 @@ from asrproxy.ops import stacks
 from asrproxy.ops.logs import Log
 from asrproxy.place import Place
 from asrproxy.runtime import Runtime
+from asrproxy.secrecy import Secrets
 
 WATCH: Final = 2.0
 """Seconds between looks at the configuration's files: a mounted volume's `..data` swap changes their identity, an editor their time."""
@@ -44,6 +46,7 @@ def serve(configuration: Configuration, source: Path | None, load: Load | None =
 
     given: this process is one of several workers.
     """
+    set_process_limits()
     factory = _uvloop() if configuration.server.uvloop else None
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(_serve(configuration, source, load, given))
@@ -51,8 +54,18 @@ def serve(configuration: Configuration, source: Path | None, load: Load | None =
 
 async def _serve(configuration: Configuration, source: Path | None, load: Load | None, given: Given | None) -> int:
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # its export is announced by ops/tracing.py
     return_large_blocks()
-    log = Log(configuration.log)
+    with Log(configuration.log, Secrets(configuration)) as log:
+        handler = log.handler()
+        logging.getLogger().addHandler(handler)  # what asyncio and libraries say must not wait for standard error either
+        try:
+            return await _served(configuration, source, load, given, log)
+        finally:
+            logging.getLogger().removeHandler(handler)
+
+
+async def _served(configuration: Configuration, source: Path | None, load: Load | None, given: Given | None, log: Log) -> int:
     seen = {} if source is None else _identities(source)  # before anything opens: what changes meanwhile is a change
     loop = asyncio.get_running_loop()
     stop, reload = asyncio.Event(), asyncio.Event()
@@ -65,7 +78,7 @@ async def _serve(configuration: Configuration, source: Path | None, load: Load |
 
         return await supervise(configuration, source, stop, reload, log)
     place, sockets = (None, ()) if given is None else (given.place, given.sockets)
-    async with sidecar(configuration, [log], place, sockets) as running:
+    async with sidecar(configuration, (), place, sockets, log) as running:
         freeze()
         if given is None:
             details: dict[str, object] = {"api": list(running.urls), "ops": list(running.ops_urls), "config": str(source or "built-in")}
@@ -74,7 +87,7 @@ async def _serve(configuration: Configuration, source: Path | None, load: Load |
             log(Noted("info", "worker listening", {"worker": given.place.index}))
             os.write(given.ready, b"1")
             os.close(given.ready)
-        tasks = [asyncio.create_task(_reloading(running.runtime, reload, load))]
+        tasks = [asyncio.create_task(_reloading(running.runtime, reload, load, log))]
         if source is not None and load is not None:
             tasks.append(asyncio.create_task(_watching(source, seen, reload)))
         try:
@@ -106,7 +119,7 @@ async def _drain(runtime: Runtime, log: Log) -> None:
         log(Noted("warning", "drain limit reached", {"in_flight": runtime.in_flight}))
 
 
-async def _reloading(runtime: Runtime, wanted: asyncio.Event, load: Load | None) -> None:
+async def _reloading(runtime: Runtime, wanted: asyncio.Event, load: Load | None, log: Log) -> None:
     """Takes a new configuration each time one is wanted; a bad one is refused, logged and counted, and the old one stays."""
     while True:
         await wanted.wait()
@@ -115,6 +128,7 @@ async def _reloading(runtime: Runtime, wanted: asyncio.Event, load: Load | None)
             continue
         try:
             await runtime.reload(await asyncio.to_thread(load))
+            log.take(runtime.log)
         except ConfigError as error:
             runtime.announce(ConfigReloaded(runtime.current.number, error))
 

@@ -20,7 +20,9 @@ from asrproxy.config.models import Configuration, TracingSettings
 from asrproxy.discovery import provider_type
 from asrproxy.errors import ConfigError
 from asrproxy.events import Event, Observer
+from asrproxy.figures import Figures
 from asrproxy.ops.latency import Latency
+from asrproxy.ops.logs import Log
 from asrproxy.ops.loop_lag import watch_loop
 from asrproxy.ops.metrics import Metrics
 from asrproxy.ops.recent import Recent
@@ -52,14 +54,18 @@ class Sidecar:
 
 @asynccontextmanager
 async def sidecar(
-    configuration: Configuration, observers: Sequence[Observer] = (), place: Place | None = None, given: Sequence[Handed] = ()
+    configuration: Configuration,
+    observers: Sequence[Observer] = (),
+    place: Place | None = None,
+    given: Sequence[Handed] = (),
+    log: Log | None = None,
 ) -> AsyncIterator[Sidecar]:
     """A sidecar in this process while the context lasts. Port 0 takes a free one. Raises ConfigError: an address cannot be had.
 
     place: it is one of several workers, listens on the sockets that are `given`, and answers its supervisor's questions.
     """
     metrics, latency, recent = Metrics(routes=configuration.accounts(), providers=configuration.providers), Latency(), Recent()
-    listeners: list[Observer] = [metrics, latency, recent, *observers]
+    listeners: list[Observer] = [metrics, latency, recent, *observers, *([] if log is None else [log])]
 
     def announce(event: Event) -> None:
         for each in listeners:
@@ -69,8 +75,21 @@ async def sidecar(
         tracing = await _tracing(stack, configuration.tracing, announce)
         if tracing is not None:
             listeners.append(tracing)
-        runtime = await stack.enter_async_context(Runtime(configuration, provider_type=provider_type, observer=announce, place=place))
-        metrics.watch(lambda: replace(runtime.figures(), spans=None if tracing is None else tracing.figures()))
+        runtime = await stack.enter_async_context(
+            Runtime(
+                configuration,
+                provider_type=provider_type,
+                observer=announce,
+                place=place,
+                secrets=None if log is None else log.secrets,
+            )
+        )
+
+        def look() -> Figures:
+            dropped = None if log is None else log.dropped
+            return replace(runtime.figures(), spans=None if tracing is None else tracing.figures(), log_lines_dropped=dropped)
+
+        metrics.watch(look)
         stack.push_async_callback(_ended, asyncio.create_task(watch_loop(announce), name="loop-lag"))
         server = configuration.server
         if place is None:

@@ -158,6 +158,7 @@ class _Session:
         if intake.reason is not None:
             raise intake.reason
         self._account.audio_seconds = intake.duration
+        self._account.text = join.join(texts, self._start.language)
         await self._line.tell({"type": "done", "text": join.join(texts, self._start.language), "duration": round(intake.duration, 3)})
 
 

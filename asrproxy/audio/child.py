@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -14,6 +15,10 @@ from typing import Final, Self
 from asrproxy.audio.protocol import ENDS, HEADER, Job, Kind
 
 _BUFFER: Final = 2**19  # bytes of a socket: a short recording passes in a few turns
+
+
+_KEPT: Final = re.compile(r"PATH|HOME|TMPDIR|LANG|LC_.*|LD_.*|DYLD_.*|PYTHON.*|VIRTUAL_ENV|COVERAGE_.*")
+_OWN: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 
 
 class Died(Exception):
@@ -42,7 +47,7 @@ class Child:
                     stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,  # a group of its own, killed with the program that it may have started
-                    env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
+                    env=_environment(),
                 )  # fmt: skip
             except BaseException:
                 ours.close()
@@ -120,3 +125,8 @@ class Child:
             if not got:
                 raise Died
             view = view[got:]
+
+
+def _environment() -> dict[str, str]:
+    """What a program needs to start. The sidecar's own holds the vendors' secrets, and a decoder reads strangers' bytes."""
+    return {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)} | _OWN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Final
 
@@ -25,4 +26,5 @@ def bound_memory(more: int) -> None:
         with open("/proc/self/statm", "rb") as statm:
             mapped = int(statm.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (mapped + more, mapped + more))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with contextlib.suppress(ValueError):  # the sidecar's own limit is as low
+            resource.setrlimit(resource.RLIMIT_CORE, (1, 1))  # 0 would not hold where core dumps go to a pipe

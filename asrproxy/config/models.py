@@ -59,7 +59,9 @@ class ServerSettings(Section):
     ops_listen: OneOrMany = Field(("0.0.0.0:8791",), description="Health and metrics only; an empty list: no ops port.")
     max_body: Size = Field(200 * 2**20, description="A longer body is 413 body_too_large.")
     max_audio: Seconds = Field(4 * 3600.0, description="A longer recording is 413 audio_too_long.")
-    body_timeout: Seconds = Field(30.0, description="A caller who sends nothing for this long in the middle of a body gets 408.")
+    body_timeout: Seconds = Field(
+        30.0, description="A caller who sends nothing for this long in a body, or takes this long for a request's head, gets 408."
+    )
     spool_memory: Size = Field(2**20, description="A body longer than this goes on to a temporary file.")
     spool_dir: Path | None = Field(None, description="Folder of temporary files; none: the system's.")
     drain: Seconds = Field(25.0, description="After SIGTERM, requests in flight may take this long.")
@@ -324,7 +326,9 @@ class LogSettings(Section):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
-    transcripts: bool = Field(False, description="Write recognised text to the log.")
+    transcripts: bool = Field(
+        False, description="Write what was recognised into each request's line; else no text of a caller is in the log."
+    )
 
 
 class TracingSettings(Section):

@@ -68,8 +68,9 @@ async def webhook(settings: InjectionSettings, certificates: Certificates, *, li
 def serve(settings: InjectionSettings, *, certificate: Path, key: Path, listen: str, log: LogSettings, linger: float = LINGER) -> int:
     """Until SIGTERM or SIGINT, and then for `linger` seconds or until a second one. Returns an exit status. Raises ConfigError."""
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
-    observer = Log(log)
-    return asyncio.run(_serve(settings, Certificates(certificate, key, observer=observer), listen=listen, observer=observer, linger=linger))
+    with Log(log) as observer:
+        certificates = Certificates(certificate, key, observer=observer)
+        return asyncio.run(_serve(settings, certificates, listen=listen, observer=observer, linger=linger))
 
 
 async def _serve(settings: InjectionSettings, certificates: Certificates, *, listen: str, observer: Observer, linger: float) -> int:

@@ -39,6 +39,8 @@ class Gauges(Collector):
             for outcome, count in (("exported", spans.exported), ("failed", spans.failed), ("dropped", spans.dropped)):
                 counted.add_metric([outcome], count)
             yield counted
+        if (dropped := figures.log_lines_dropped) is not None:
+            yield CounterMetricFamily("asrproxy_log_lines_dropped_total", "Lines that nobody could take in time.", value=dropped)
         if figures.fleet is not None:
             yield from _fleet(figures.fleet)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from asrproxy.events import Event, RequestEnded
@@ -25,7 +26,7 @@ class Recent:
     def __call__(self, event: Event) -> None:
         if isinstance(event, RequestEnded):
             self.last += 1
-            self._kept.append((self.last, self._clock(), event))
+            self._kept.append((self.last, self._clock(), event if event.text is None else replace(event, text=None)))
 
     def after(self, number: int, most: int) -> list[dict[str, Any]]:
         """Those that came after the one of that number, the newest `most` of them, oldest first. JSON values."""

@@ -136,7 +136,9 @@ class Record:
 
     def _made_of(self, defect: Exception, context: Context) -> Unavailable:
         kind = type(defect).__name__
-        self._observer(Noted("error", "provider defect", {"provider": self._provider, "request_id": context.request_id, "error": defect}))
+        trace = {} if context.trace is None else {"trace_id": context.trace.trace_id}
+        details = {"provider": self._provider, "request_id": context.request_id, **trace, "error": defect}
+        self._observer(Noted("error", "provider defect", details))
         return Unavailable(f"the provider's plugin failed with {kind}; the log has it under this request id", provider=self._provider)
 
     def _ended(

@@ -111,7 +111,13 @@ class AliyunProvider(Provider):
         """Opens the sessions, warms connections and gets the first token, the last two in tasks. Raises ConfigError."""
         settings = self.settings
         pool = self._pool = Pool(settings.pool, settings.gateway, ca_file=settings.ca_file)
-        self._lease = TokenLease(self.token_source(), provider=self.host.name, reset=settings.token_reset, announce=self.host.announce)
+        self._lease = TokenLease(
+            self.token_source(),
+            provider=self.host.name,
+            reset=settings.token_reset,
+            announce=self.host.announce,
+            conceal=self.host.conceal,
+        )
         match settings.transport:
             case "rest":
                 self._transport = Rest(settings, pool)

@@ -64,6 +64,10 @@ class GivenToken:
         return self._token
 
 
+def _shown(secret: str) -> None:
+    return None
+
+
 class TokenLease:
     """Holds the token that calls use.
 
@@ -79,12 +83,13 @@ class TokenLease:
         provider: str,
         reset: float = 60.0,
         announce: Observer = ignore,
+        conceal: Callable[[str], None] = _shown,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._source = source
         self._provider = provider
         self._reset = reset
-        self._announce = announce
+        self._announce, self._conceal = announce, conceal
         self._jitter = jitter
         self._circuit = pybreaker.CircuitBreaker(
             fail_max=_FAILURES,
@@ -216,6 +221,7 @@ class TokenLease:
         except ProviderError as error:
             self._failed(error, loop.time(), loop.time() - began)
             raise
+        self._conceal(token.id)
         lifetime = token.expires - loop.time()
         early = min(_EARLY, lifetime * _EARLY_SHARE) if math.isfinite(lifetime) else 0.0
         self._renew_at = token.expires - early * (1 + 0.2 * self._jitter())

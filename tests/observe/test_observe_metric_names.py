@@ -77,6 +77,7 @@ FIGURES = Figures(
     },
     fleet=FleetFigures(True, {"a": 2}),
     spans=SpanFigures(1, 0, 0),
+    log_lines_dropped=0,
     budgets={"default": (BudgetFigures("day", 1.0, 2.0, "CNY", 60.0),)},
 )
 

@@ -124,6 +124,11 @@ class Emulator:
         return self._tokens.created
 
     @property
+    def tokens_given(self) -> tuple[str, ...]:
+        """The tokens that were created, for a test that looks whether one is written somewhere."""
+        return tuple(self._tokens.given)
+
+    @property
     def calls(self) -> list[Call]:
         """The last recognition calls, in the order in which they began."""
         return list(self.ledger.calls)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -22,18 +22,23 @@ class Token:
 
 
 class Tokens:
-    """A new token does not end the old ones: each lives until its own time, unless it is expired or revoked by hand."""
+    """A new token does not end the old ones: each lives until its own time, unless it is expired or revoked by hand.
+
+    given: the ids of all that were created.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._tokens: OrderedDict[str, Token] = OrderedDict()
         self.created = 0
+        self.given: deque[str] = deque(maxlen=_REMEMBERED)
 
     def create(self, lifetime: float) -> Token:
         """A token that is good for `lifetime` seconds."""
         token = Token(uuid.uuid4().hex, self._clock() + lifetime)
         self._tokens[token.id] = token
         self.created += 1
+        self.given.append(token.id)
         if len(self._tokens) > _REMEMBERED:
             self._tokens.popitem(last=False)
         return token
