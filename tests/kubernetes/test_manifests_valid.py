@@ -184,7 +184,7 @@ def test_the_jobs_shares_cover_the_list() -> None:
 
 
 def test_the_pod_monitor_finds_every_proxy_however_it_came_into_its_pod() -> None:
-    [monitor] = built("monitoring").documents
+    [monitor] = built("monitoring").kind("PodMonitor")
     [endpoint] = monitor["spec"]["podMetricsEndpoints"]
     assert monitor["spec"]["namespaceSelector"] == {"any": True}
     assert monitor["spec"]["selector"] == {}
@@ -192,6 +192,16 @@ def test_the_pod_monitor_finds_every_proxy_however_it_came_into_its_pod() -> Non
         ports = {each.get("name"): each["containerPort"] for each in proxy_of(pod_spec(built(name).proxied))["ports"]}
         assert ports[endpoint["port"]] == 8791
     assert endpoint["path"] == "/metrics"
+
+
+def test_the_operators_rules_are_prometheus_own_and_the_dashboard_is_there() -> None:
+    [rule] = built("monitoring").kind("PrometheusRule")
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/asrproxy.rules.yaml").read_text())
+    assert rule["spec"] == rules, "run: python deploy/k8s/monitoring/generate.py"
+    [dashboard] = built("monitoring").kind("ConfigMap")
+    assert dashboard["metadata"]["labels"] == {"grafana_dashboard": "1"}
+    assert dashboard["data"]["asrproxy.json"] == (ROOT / "deploy/grafana/asrproxy.json").read_text()
+    assert {each["metadata"]["namespace"] for each in built("monitoring").documents} == {"monitoring"}
 
 
 def test_every_kustomization_is_held_by_some_test() -> None:
