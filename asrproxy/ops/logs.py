@@ -7,8 +7,6 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any, Final, Self, TextIO
 
-import structlog
-
 from asrproxy.config.models import LogSettings
 from asrproxy.errors import ProviderError
 from asrproxy.events import (
@@ -29,6 +27,7 @@ from asrproxy.events import (
     RetryScheduled,
     TokenRefreshed,
 )
+from asrproxy.ops.lean import structlog
 from asrproxy.ops.lines import Lines
 from asrproxy.secrecy import Secrets
 from asrproxy.trace import Span
