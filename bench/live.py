@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import random
+import signal
 import sys
 import time
 import uuid
@@ -213,6 +214,7 @@ async def churn(url: str, sessions: int, seconds: float, proxy: Running) -> tupl
             await asyncio.sleep(random.uniform(0.0, min(LASTS, seconds / 4)))
             while (left := seconds - (time.perf_counter() - began)) > 2:
                 await through(session, url, "", heard, min(LASTS, left))
+                await asyncio.sleep(1)
 
         async def watch() -> None:
             while True:
@@ -324,6 +326,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--growth", type=float, metavar="SECONDS", help="watch memory for so long instead")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # not without ending what was started
     if arguments.growth:
         grow(arguments.sessions, arguments.growth)
     else:

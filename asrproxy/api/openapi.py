@@ -127,8 +127,7 @@ def _recent() -> dict[str, Any]:
         for name, bound, value, text in numbers
     ]
     described["responses"]["400"] = _problem("invalid_parameter")
-    described["responses"]["200"]["links"] = {"next": {"operationId": "recent", "parameters": {"after": "$response.body#/last"}}}
-    return described | {"operationId": "recent", "parameters": parameters}
+    return described | {"parameters": parameters}
 
 
 def _stream() -> dict[str, Any]:

@@ -5,14 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import IO, Any, Final
+from typing import Any, Final
 
-from aiohttp import ClientConnectionError, ClientError, ClientResponse, ClientSession, ClientTimeout, TCPConnector, UnixConnector
+from aiohttp import (
+    ClientConnectionError,
+    ClientError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    ClientWebSocketResponse,
+    ClientWSTimeout,
+    TCPConnector,
+    UnixConnector,
+    WSServerHandshakeError,
+)
 
+from asrproxy.cli.reading import opened, pieces
 from asrproxy.cli.recordings import Recording
 
 CONNECT: Final = 5.0
@@ -20,7 +31,8 @@ LONGEST: Final = 12 * 3600.0
 """Seconds for an answer where the caller names no timeout: the sidecar's own policy ends it long before."""
 GRACE: Final = 15.0
 """Seconds past the caller's timeout in which the sidecar's own answer about it may come."""
-PIECE: Final = 2**16
+CLOSE: Final = 2.0
+"""Seconds for the end of a live session."""
 
 OnEvent = Callable[[str, dict[str, Any]], None]
 """Hears `progress` and `segment` with their data."""
@@ -49,11 +61,11 @@ class Sidecar:
         limit = ClientTimeout(total=LONGEST if timeout is None else timeout + GRACE, sock_connect=CONNECT)
         streamed = dict(parameters) if on_event is None else {**parameters, "stream": "true"}
         try:
-            with _opened(recording) as file:
+            with opened(recording.path) as file:
                 async with self.session.post(
                     f"{self.base}/v1/recognize",
                     params=streamed,
-                    data=_pieces(file),
+                    data=pieces(file),
                     headers={"Content-Type": "application/octet-stream"},
                     timeout=limit,
                 ) as answer:
@@ -90,6 +102,22 @@ class Sidecar:
         except (ClientError, OSError, TimeoutError, ValueError) as error:
             raise Failed(f"{self.url} does not say how it is: {error or type(error).__name__}") from error
 
+    @asynccontextmanager
+    async def live(self, start: Mapping[str, Any]) -> AsyncIterator[ClientWebSocketResponse]:
+        """A live session that has begun; the messages that come are the caller's to read. Raises Failed: it was refused."""
+        address = f"{self.base}/v1/stream"
+        try:
+            socket = await self.session.ws_connect(address, max_msg_size=0, timeout=ClientWSTimeout(ws_close=CLOSE))
+        except WSServerHandshakeError as error:
+            # An answer to an upgrade is not shown to us whole; the same question without one has the same refusal.
+            async with self.session.get(address) as answer:
+                raise _refused(await answer.read(), error.status) from error
+        except (ClientError, OSError, ValueError) as error:
+            raise Failed(await self.unreachable() or f"{self.url} takes no live session: {error}") from error
+        async with socket:
+            await socket.send_json(start)
+            yield socket
+
     async def unreachable(self) -> str | None:
         """Why nothing can be asked of it; None: it answers."""
         try:
@@ -120,18 +148,6 @@ async def calling(url: str, token: str | None) -> AsyncIterator[Sidecar]:
     base = "http://localhost" if url.startswith("unix:") else url.rstrip("/")
     async with ClientSession(connector=connector, headers=headers, read_bufsize=2**20) as session:
         yield Sidecar(session, url, base)
-
-
-def _opened(recording: Recording) -> IO[bytes]:
-    if recording.path is None:
-        return open(sys.stdin.fileno(), "rb", closefd=False)
-    return recording.path.open("rb")
-
-
-async def _pieces(file: IO[bytes]) -> AsyncIterator[bytes]:
-    """A file, off the loop: it may be a pipe that someone still writes to."""
-    while piece := await asyncio.to_thread(file.read1 if hasattr(file, "read1") else file.read, PIECE):
-        yield piece
 
 
 async def _result(answer: ClientResponse, on_event: OnEvent) -> bytes:
@@ -166,12 +182,15 @@ async def _lines(answer: ClientResponse) -> AsyncIterator[bytes]:
 
 
 def _refused(body: bytes, status: int) -> Failed:
-    """The contract's error as one line: what happened, and what is known for whoever looks into it."""
     try:
-        error = json.loads(body)["error"]
-        message, code = str(error["message"]), str(error["code"])
+        return failure_of(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
         return Failed(f"status {status}, and not in a sidecar's words")
+
+
+def failure_of(error: Mapping[str, Any]) -> Failed:
+    """The contract's error as one line: what happened, and what is known for whoever looks into it."""
+    message, code = str(error["message"]), str(error["code"])
     details = [f"provider {error['provider']}"] if error.get("provider") else []
     if error.get("provider_status") is not None:
         details.append(f"vendor's code {error['provider_status']}")

@@ -18,8 +18,14 @@ CONTEXT: Final[dict[str, Any]] = {
 }
 
 
+def names(incomplete: str) -> list[str]:
+    """For the shell."""
+    return sorted(name for name in entry_points(group=GROUP).names if name.startswith(incomplete))
+
+
 def command(
-    context: typer.Context, name: Annotated[str | None, typer.Argument(metavar="NAME [ARGS]...", help="Whose service to emulate.")] = None
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="NAME [ARGS]...", help="Whose service to emulate.", autocompletion=names)] = None,
 ) -> None:
     """Emulate a vendor's service on this machine, for tests and for people with no account."""
     points = entry_points(group=GROUP)

@@ -24,11 +24,13 @@ def command(
 ) -> None:
     """Ask a sidecar on this machine whether it is alive. Exit status 0: it is; 1: it is not, or did not say so within 3 s."""
     address = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    from asrproxy.cli.plain import connection
+
     try:
-        connection = _connection(address)
+        asking = connection(address, TIMEOUT)
     except ValueError as error:
         raise typer.BadParameter(f"{address!r}: {error}", param_hint="--url") from None
-    status, said = _asked(connection, "/readyz" if ready else "/livez")
+    status, said = _asked(asking, "/readyz" if ready else "/livez")
     print(said, file=sys.stdout if status == 0 else sys.stderr)
     raise typer.Exit(status)
 
@@ -46,25 +48,3 @@ def _asked(connection: HTTPConnection, path: str) -> tuple[int, str]:
     finally:
         connection.close()
     return (0 if answer.status == 200 else 1), body
-
-
-def _connection(address: str) -> HTTPConnection:
-    """To the address itself: what the environment says of proxies is for calls that leave the machine. Raises ValueError."""
-    import socket
-    from http.client import HTTPConnection
-    from urllib.parse import urlsplit
-
-    if address.startswith("unix:"):
-        path = address.removeprefix("unix:")
-
-        class Unix(HTTPConnection):
-            def connect(self) -> None:
-                self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                self.sock.settimeout(TIMEOUT)
-                self.sock.connect(path)
-
-        return Unix("localhost", timeout=TIMEOUT)
-    parts = urlsplit(address)
-    if parts.scheme != "http" or not parts.hostname:
-        raise ValueError("expected http://HOST:PORT or unix:PATH")
-    return HTTPConnection(parts.hostname, parts.port or 80, timeout=TIMEOUT)

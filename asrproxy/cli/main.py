@@ -14,6 +14,7 @@ from asrproxy.cli.emulate import CONTEXT
 from asrproxy.cli.emulate import command as emulate
 from asrproxy.cli.health import command as health
 from asrproxy.cli.inject import command as inject
+from asrproxy.cli.listen import command as listen
 from asrproxy.cli.providers import command as providers
 from asrproxy.cli.recognize import command as recognize
 from asrproxy.cli.schema import command as schema
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve)
 app.command("recognize")(recognize)
+app.command("listen")(listen)
 app.command("check")(check)
 app.command("health")(health)
 app.command("providers")(providers)

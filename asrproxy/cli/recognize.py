@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asrproxy.cli.which import (
+    ItnOption,
+    LanguageOption,
+    OwnConfigOption,
+    PunctuationOption,
+    RouteOption,
+    UrlOption,
+    VocabularyOption,
+    WordsOption,
+    configuration_of,
+    token,
+    url_of,
+)
+
 if TYPE_CHECKING:
     from asrproxy.cli.recordings import Share
-
-DEFAULT_URL: Final = "http://127.0.0.1:8790"
-URL_VARIABLE: Final = "ASRPROXY_URL"
-TOKEN_VARIABLE: Final = "ASRPROXY_TOKEN"  # noqa: S105 -- the variable's name
 
 
 class Format(StrEnum):
@@ -45,22 +54,18 @@ def command(
     files: Annotated[
         list[str] | None, typer.Argument(metavar="FILE...", help="Recordings of any kind; a folder: all in it; -: standard input.")
     ] = None,
-    url: Annotated[
-        str | None, typer.Option(help=f"A running sidecar, http://HOST:PORT or unix:PATH.  [default: ${URL_VARIABLE}, {DEFAULT_URL}]")
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("-c", "--config", metavar="FILE", help="Run a sidecar on this configuration for as long as it takes.")
-    ] = None,
+    url: UrlOption = None,
+    config: OwnConfigOption = None,
     format: Annotated[Format, typer.Option("--format", "-f", help="How transcripts are written.")] = Format.TEXT,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json; of several files, one line each.")] = False,
     output_dir: Annotated[Path | None, typer.Option(help="Write a file for each recording here, in place of standard output.")] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Write segments as they are recognised.")] = False,
-    language: Annotated[str | None, typer.Option(help="BCP 47 tag, a hint: zh-CN, en-US.")] = None,
-    route: Annotated[str | None, typer.Option(help="A route, or a provider by its name.")] = None,
-    words: Annotated[bool, typer.Option("--words", help="Times of words, in JSON.")] = False,
-    punctuation: Annotated[bool | None, typer.Option(help="Punctuation in the text.")] = None,
-    itn: Annotated[bool | None, typer.Option(help="Numbers as digits.")] = None,
-    vocabulary: Annotated[str | None, typer.Option(help="Hot-word list id, or comma-separated hot words.")] = None,
+    language: LanguageOption = None,
+    route: RouteOption = None,
+    words: WordsOption = False,
+    punctuation: PunctuationOption = None,
+    itn: ItnOption = None,
+    vocabulary: VocabularyOption = None,
     partial: Annotated[Partial, typer.Option(help="What becomes of a long recording of which a segment failed.")] = Partial.REFUSE,
     encoding: Annotated[Encoding | None, typer.Option(help="The audio has no header; goes with --sample-rate.")] = None,
     sample_rate: Annotated[int | None, typer.Option(help="Hz of headerless audio.")] = None,
@@ -76,8 +81,6 @@ def command(
     """Recognise recordings. Exit status 1 if any of them failed."""
     if as_json:
         format = Format.JSON
-    if url is not None and config is not None:
-        raise typer.BadParameter("--url is for a sidecar that runs, -c starts one: give one of them")
     listed = _listed(from_list) if from_list is not None else []
     named = [*(files or []), *listed]
     if not named:
@@ -105,7 +108,6 @@ def command(
         "channels": _number(channels),
         "timeout": None if seconds is None else f"{seconds:f}",
     }
-    from asrproxy.cli.configured import Source
     from asrproxy.cli.work import Work, recognize
 
     work = Work(
@@ -121,8 +123,7 @@ def command(
         share=_share(share),
         resume=resume,
     )
-    configuration = None if config is None else Source(config).load()
-    raise typer.Exit(recognize(work, configuration, url or os.environ.get(URL_VARIABLE) or DEFAULT_URL, os.environ.get(TOKEN_VARIABLE)))
+    raise typer.Exit(recognize(work, configuration_of(url, config), url_of(url), token()))
 
 
 def _seconds(text: str | None) -> float | None:

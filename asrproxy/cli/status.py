@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
-from asrproxy.cli.recognize import DEFAULT_URL, TOKEN_VARIABLE, URL_VARIABLE
+from asrproxy.cli.which import UrlOption, token, url_of
 
 
 def command(
-    url: Annotated[
-        str | None, typer.Option(help=f"A running sidecar, http://HOST:PORT or unix:PATH.  [default: ${URL_VARIABLE}, {DEFAULT_URL}]")
-    ] = None,
+    url: UrlOption = None,
     every: Annotated[float, typer.Option(min=0.2, max=3600, help="Seconds between two looks, on a terminal.")] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Look once, on a terminal too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="What /v1/status says, as it is.")] = False,
 ) -> None:
     """Show routes, providers, circuits, limits and latency of a running sidecar. Exit status 1 where it is not ready."""
-    address, token = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL, os.environ.get(TOKEN_VARIABLE)
     watching = sys.stdout.isatty() and not once and not as_json
     try:
-        raise typer.Exit(asyncio.run(_show(address, token, every=every if watching else None, as_json=as_json)))
+        raise typer.Exit(asyncio.run(_show(url_of(url), token(), every=every if watching else None, as_json=as_json)))
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
 

@@ -11,25 +11,22 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from asrproxy.cli.recognize import DEFAULT_URL, TOKEN_VARIABLE, URL_VARIABLE
+from asrproxy.cli.which import UrlOption, token, url_of
 
 PAUSE: Final = 0.5
 """Seconds between two looks."""
 
 
 def command(
-    url: Annotated[
-        str | None, typer.Option(help=f"A running sidecar, http://HOST:PORT or unix:PATH.  [default: ${URL_VARIABLE}, {DEFAULT_URL}]")
-    ] = None,
+    url: UrlOption = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=500, help="Requests to begin with.")] = 20,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with those that come.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="Only those that were not answered well.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
 ) -> None:
     """Show the last requests of a running sidecar: when, how, by whom, how long; never what was said."""
-    address, token = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL, os.environ.get(TOKEN_VARIABLE)
     try:
-        raise typer.Exit(asyncio.run(_tail(address, token, lines, follow=follow, failed=failed, as_json=as_json)))
+        raise typer.Exit(asyncio.run(_tail(url_of(url), token(), lines, follow=follow, failed=failed, as_json=as_json)))
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
 

@@ -109,7 +109,7 @@ class Circuit:
             said = _said(error)
             if not answered:
                 self._left(epoch, said)
-            elif said is _Said.FAILED:
+            elif said is _Said.FAILED and self._breaker.current_state == CLOSED:  # else others have said so before
                 self._left(self._epoch, said)
             raise
         answer()

@@ -8,7 +8,19 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from typing import Final
 
-from asrproxy.plugin import AudioFormat, Context, Interim, ProviderError, Sentence, StreamEvent, Unavailable, Unreachable, Utterance, Word
+from asrproxy.plugin import (
+    AsrError,
+    AudioFormat,
+    Context,
+    Interim,
+    ProviderError,
+    Sentence,
+    StreamEvent,
+    Unavailable,
+    Unreachable,
+    Utterance,
+    Word,
+)
 from asrproxy_aliyun.backlog import Backlog
 from asrproxy_aliyun.parameters import start_payload
 from asrproxy_aliyun.protocol import Began, Changed, Ended, Finished, Happening, Namespace, State, Task
@@ -18,7 +30,6 @@ from asrproxy_aliyun.timeline import Timeline
 from asrproxy_aliyun.token import Token, TokenLease
 from asrproxy_aliyun.websocket import Line, Lines, frame_size
 
-_BEGIN: Final = 10.0
 _END: Final = 10.0
 _FILL: Final = 0.1
 _STILL: Final = 2.0
@@ -27,6 +38,7 @@ _SENTENCE_SILENCE: Final = 0.8  # what NLS takes for a sentence's end unless tol
 _PAUSES: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds at most before a try; drawn from 0 on, since a gateway that restarts drops everybody at once."""
 _LASTED: Final = 5.0
+"""Seconds after which a task was no failure, though its line broke."""
 _AUDIBLE: Final = 328  # -40 dB of full scale
 _SPOKEN: Final = 0.25
 """The share of clear speech in what was sent that makes silence on the vendor's side a fault."""
@@ -57,7 +69,8 @@ class Live:
         self._failing_since = 0.0
         self._heard = 0.0  # how far the audio had been sent when NLS last said something
         self._doubted = False
-        # Of the current task: whether a sentence is open and where it began; whether the vendor was told that the audio is over.
+        # Of the current task: when it began; whether a sentence is open and where that began; whether NLS was told that the audio is over.
+        self._began: float | None = None
         self._open = False
         self._start = 0.0
         self._stopped = False
@@ -77,7 +90,7 @@ class Live:
 
     async def _one_task(self) -> AsyncGenerator[StreamEvent, None]:
         """The sentences of one task; returns when it is over or its line broke, and another may go on."""
-        began = asyncio.get_running_loop().time()
+        self._began = None
         try:
             async with aclosing(self._sentences()) as events:
                 async for event in events:
@@ -87,12 +100,12 @@ class Live:
         except ProviderError as error:
             if not error.retryable:
                 raise
-            await self._wait(error, began)
+            await self._wait(error)
 
-    async def _wait(self, error: ProviderError, began: float) -> None:
+    async def _wait(self, error: ProviderError) -> None:
         """Before another try. Raises `error`: there were enough of them, or somebody else could go on meanwhile."""
         now = asyncio.get_running_loop().time()
-        if now - began > _LASTED:
+        if self._began is not None and now - self._began > _LASTED:
             self._failures = 0
         if self._failures == 0:
             self._failing_since = now
@@ -105,6 +118,7 @@ class Live:
     async def _sentences(self) -> AsyncGenerator[StreamEvent, None]:
         async with AsyncExitStack() as stack:
             task, line = await self._begun(stack)
+            self._began = asyncio.get_running_loop().time()
             timeline = Timeline(self._backlog.rewind())
             self._open = self._stopped = False
             self._heard = self._backlog.sent
@@ -135,11 +149,12 @@ class Live:
     async def _begin(self, token: Token, stack: AsyncExitStack) -> tuple[Task, Line]:
         payload = start_payload(self._settings, self._options, transcriber=True, interim=True)
         task = Task(Namespace.TRANSCRIBER, self._settings.appkey.get_secret_value(), payload)
+        within = self._settings.websocket.begin
         try:
-            async with asyncio.timeout(_BEGIN):
+            async with asyncio.timeout(within):
                 return task, await stack.enter_async_context(self._lines.begun(task, token.id))
         except TimeoutError as error:
-            raise Unreachable(f"NLS began no task in {_BEGIN:g} s") from error
+            raise Unreachable(f"NLS began no task in {within:g} s") from error
 
     async def _next(self, line: Line, task: Task) -> Happening | None:
         """What NLS says next. Raises Unavailable where it says nothing though somebody speaks: once, then it is taken at its word."""
@@ -161,7 +176,10 @@ class Live:
         seconds = len(audio) / self._rate
         if seconds < self._settings.websocket.stalled or not _audible(audio):
             return False
-        return await self._context.voiced(Utterance(audio, self._format)) >= _SPOKEN * seconds
+        try:
+            return await self._context.voiced(Utterance(audio, self._format)) >= _SPOKEN * seconds
+        except AsrError:  # no detector is to be had now: that is nothing to end a session for
+            return False
 
     def _event(self, happening: Happening | None, timeline: Timeline) -> StreamEvent | None:
         match happening:

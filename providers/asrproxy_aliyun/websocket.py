@@ -20,7 +20,9 @@ from asrproxy_aliyun.protocol import Happening, Namespace, Started, State, Task
 from asrproxy_aliyun.settings import AliyunSettings
 from asrproxy_aliyun.status import error_of_http, network_errors, retry_after
 
-_HEARTBEAT: Final = 8.0  # as the vendor's SDK
+_HEARTBEAT: Final = 20.0
+"""Seconds without a frame of NLS's until a ping, which has to be answered in half of that. The vendor's SDK pings each 8 s to be kept
+connected; here live audio does that. A gateway that is slow for a moment must not lose every line at once."""
 _GOODBYE: Final = 0.5
 
 

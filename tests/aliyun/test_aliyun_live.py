@@ -233,6 +233,16 @@ async def test_a_vendor_that_stays_away_ends_the_stream_with_its_error(make: Mak
         await _all(made, microphone)
 
 
+async def test_a_vendor_that_takes_calls_and_never_answers_ends_the_stream_too(make: Make, cloud: Emulator) -> None:
+    made = await make(transport="websocket", websocket={"reconnects": 2, "begin": 0.2})
+    await made.text()
+    await cloud.gateway_outage(Outage.SILENT)
+    microphone = Microphone()
+    microphone.hear(bytes(3200))
+    with pytest.raises(Unreachable):
+        await _all(made, microphone)
+
+
 async def test_a_refused_app_key_is_not_tried_again(make: Make, cloud: Emulator) -> None:
     made = await make(transport="websocket", appkey="another")
     microphone = Microphone()

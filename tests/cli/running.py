@@ -16,6 +16,7 @@ _ANY = random.Random(1)
 LONG = ["".join(_ANY.sample(tones.CHARACTERS, 12)) for _ in range(36)]
 """Sentences, too many for one utterance."""
 
+ROOT = Path(__file__).resolve().parents[2]
 ASRPROXY = Path(sys.executable).parent / "asrproxy"
 
 PLUGIN = '''
@@ -63,7 +64,8 @@ class Terminal:
 
 
 def environment(home: Path) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "PYTHONPATH": str(packages(home / "site"))}
+    path = [packages(home / "site"), ROOT, ROOT / "providers"]  # this checkout, wherever the command was installed from
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "PYTHONPATH": os.pathsep.join(map(str, path))}
 
 
 def packages(folder: Path) -> Path:

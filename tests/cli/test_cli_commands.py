@@ -19,14 +19,21 @@ FAKE = "server: {listen: '127.0.0.1:0', ops_listen: []}\nproviders: {tones: {typ
 def test_help_names_every_command_and_version_the_version(terminal: Terminal) -> None:
     shown = terminal.run("--help")
     assert shown.status == 0
-    for command in ("serve", "recognize", "check", "health", "providers", "schema", "emulate", "inject", "webhook", "admission-policy"):
+    for command in (
+        "serve",
+        "recognize",
+        "listen",
+        "check",
+        "health",
+        "providers",
+        "schema",
+        "emulate",
+        "inject",
+        "webhook",
+        "admission-policy",
+    ):
         assert f"  {command} " in shown.out
     assert terminal.run("--version").out.startswith("asrproxy 0.")
-
-
-def test_shell_completion(terminal: Terminal) -> None:
-    shown = terminal.run(_ASRPROXY_COMPLETE="complete_bash", COMP_WORDS="asrproxy rec", COMP_CWORD="1")
-    assert shown.out.split() == ["recognize"]
 
 
 def test_check_shows_what_a_file_amounts_to(terminal: Terminal) -> None:

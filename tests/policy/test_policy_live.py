@@ -127,3 +127,20 @@ async def test_failing_after_a_good_beginning_counts_as_failing() -> None:
     assert isinstance(error, Unavailable)
     assert error.provider == "vendor"
     assert guarded.status()["circuit"]["state"] == "open"  # type: ignore[index]
+
+
+@virtual_time
+async def test_a_session_that_fails_while_the_circuit_is_open_already_says_so() -> None:
+    talker, other = Talker(), Talker()
+    guarded = stack(talker, policy(circuit={"failures": 1, "reset": "60s"}))
+    talker.says(WORD)
+    session = listening(guarded)
+    await turns()
+    assert not session.done()
+    guarded.warn(10.0)  # one failure is enough
+    talker.lines, before = other.lines, talker.lines
+    other.says(Unavailable("down"))
+    await asyncio.gather(listening(guarded), return_exceptions=True)
+    assert guarded.status()["circuit"]["state"] == "open"  # type: ignore[index]
+    before.put_nowait(Unavailable("down"))
+    assert isinstance((await asyncio.gather(session, return_exceptions=True))[0], Unavailable)

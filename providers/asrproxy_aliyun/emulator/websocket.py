@@ -42,7 +42,10 @@ class WebSocket:
             return web.Response(status=HTTPStatus.FORBIDDEN, text=f"{failure.text}.", headers={"Server": "Tengine"})
         # Pings are answered by hand, because they count as a sign of life.
         socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=_LARGEST_FRAME, timeout=_CLOSE_TIMEOUT)
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:
+            return web.Response(status=HTTPStatus.NO_CONTENT)  # the client has gone
         await _Connection(self._cloud, socket, request.transport).serve()
         return socket
 
