@@ -1,8 +1,8 @@
-"""Everything, in one run on this machine: `python -m bench [--quick] [--only SECTION …] [--results FILE] [--draw]`.
+"""Everything, in one run on this machine: `python -m bench [--quick] [--only SECTION …] [--results FILE] [--draw] [--soak]`.
 
 Each section is a program of its own (`python -m bench.latency` …) that prints a table of what it measured side by side; the tables are kept
 as JSON lines, and drawn into docs/images with `--draw`. `--quick` takes a few minutes and says less. Peers are installed below .cache/bench
-the first time; what cannot be installed is left out and said.
+the first time; what cannot be installed is left out and said. `--soak` runs `bench.soak` and nothing else.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", choices=list(SECTIONS), default=list(SECTIONS))
     parser.add_argument("--results", type=Path, default=ROOT / "bench" / "results" / "results.jsonl")
     parser.add_argument("--draw", action="store_true", help="draw docs/images/bench-*.svg from this run")
+    parser.add_argument("--soak", action="store_true", help="20 minutes of mixed load with faults, nothing else; python -m bench.soak -h")
     arguments = parser.parse_args()
+    if arguments.soak:
+        return subprocess.run([sys.executable, "-m", "bench.soak"], cwd=ROOT, check=False).returncode
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     arguments.results.unlink(missing_ok=True)
     failed = []

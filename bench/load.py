@@ -88,12 +88,12 @@ async def open_loop(url: str, body: bytes, *, headers: Mapping[str, str], rate: 
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: {len(body)}\r\n{lines}\r\n".encode()
     loop = asyncio.get_running_loop()
-    free: list[_Connection] = []
+    free: list[Connection] = []
     taken: list[float] = []
     statuses: Counter[int] = Counter()
 
     async def one(due: float) -> None:
-        connection = free.pop() if free else await _Connection.open(parts.hostname or "", parts.port or 80)
+        connection = free.pop() if free else await Connection.open(parts.hostname or "", parts.port or 80)
         try:
             statuses[await connection.ask(head, body)] += 1
         except OSError:
@@ -115,11 +115,13 @@ async def open_loop(url: str, body: bytes, *, headers: Mapping[str, str], rate: 
     return Open(sorted(taken), statuses)
 
 
-class _Connection(asyncio.Protocol):
-    """One kept connection: writes a request, takes an answer with a length."""
+class Connection(asyncio.Protocol):
+    """One kept connection: writes a request, takes an answer with a length. reusable: the server has not closed it, or said so."""
+
+    reusable = True
 
     @classmethod
-    async def open(cls, host: str, port: int) -> _Connection:
+    async def open(cls, host: str, port: int) -> Connection:
         _, protocol = await asyncio.get_running_loop().create_connection(cls, host, port)
         return protocol
 
@@ -129,6 +131,7 @@ class _Connection(asyncio.Protocol):
         self._answer: asyncio.Future[int] | None = None
 
     def connection_lost(self, error: Exception | None) -> None:
+        self.reusable = False
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionResetError())
 
@@ -147,6 +150,7 @@ class _Connection(asyncio.Protocol):
         done = self._data.endswith(b"0\r\n\r\n") if length is None else len(self._data) - end - 4 >= length
         if done and self._answer is not None and not self._answer.done():
             self._data.clear()
+            self.reusable = self.reusable and b"connection: close" not in head
             self._answer.set_result(int(head.split(b" ", 2)[1]))
 
     async def ask(self, head: bytes, body: bytes) -> int:

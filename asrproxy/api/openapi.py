@@ -127,7 +127,8 @@ def _recent() -> dict[str, Any]:
         for name, bound, value, text in numbers
     ]
     described["responses"]["400"] = _problem("invalid_parameter")
-    return described | {"parameters": parameters}
+    described["responses"]["200"]["links"] = {"next": {"operationId": "recent", "parameters": {"after": "$response.body#/last"}}}
+    return described | {"operationId": "recent", "parameters": parameters}
 
 
 def _stream() -> dict[str, Any]:

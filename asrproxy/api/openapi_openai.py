@@ -11,6 +11,8 @@ Schema = dict[str, Any]
 _TEXT: Final[Schema] = {"type": "string"}
 _NUMBER: Final[Schema] = {"type": "number"}
 
+_FIRST_MODEL: Final[Schema] = {"operationId": "retrieveModel", "parameters": {"name": "$response.body#/data/0/id"}}
+
 FORM: Final[dict[str, Schema]] = {
     "file": {"type": "string", "format": "binary", "description": "The recording."},
     "model": _TEXT | {"description": f"A route's or provider's name; OpenAI's own ({', '.join(OPENAI_NAMES)}) are the default route."},
@@ -45,7 +47,7 @@ def paths(problems: Schema) -> Schema:
     models = {
         "summary": "Routes and providers as models",
         "operationId": "listModels",
-        "responses": {"200": _json("The models.", "OpenAIModels"), **refused},
+        "responses": {"200": _json("The models.", "OpenAIModels") | {"links": {"first": _FIRST_MODEL}}, **refused},
     }
     model = {
         "summary": "One of them",

@@ -66,6 +66,9 @@ async def stream(request: web.Request) -> web.StreamResponse:
             await _Session(line, start, order, generation.recognizer, account).run(socket, runtime)
     except ConnectionResetError:
         account.failed(ClientGone("the client has gone"))
+    except asyncio.CancelledError:
+        if not line.over:
+            raise
     except AsrError as error:
         account.failed(error)
         code = _code(error)
@@ -81,10 +84,14 @@ async def stream(request: web.Request) -> web.StreamResponse:
 
 
 class _Line:
-    """The way to the client. patience: seconds that it may take to read what it is told."""
+    """The way to the client. patience: seconds that it may take to read what it is told. over: it was told the last there is.
+
+    A client that was told everything may be the first to hang up, which cancels the handler: that session was answered, and is counted so.
+    """
 
     def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport | None, *, patience: float) -> None:
         self._socket, self._transport, self._patience = socket, transport, patience
+        self.over = False
 
     async def tell(self, message: dict[str, Any]) -> None:
         """Returns when it is on its way. Raises ClientGone, ConnectionResetError."""
@@ -95,11 +102,16 @@ class _Line:
             self._drop()
             raise ClientGone(f"the client has read nothing for {self._patience:g} s") from error
 
+    async def last(self, message: dict[str, Any]) -> None:
+        """Like `tell`, for the last thing that is told."""
+        await self.tell(message)
+        self.over = True
+
     async def end(self, message: dict[str, Any]) -> None:
         """The last thing that is told, if the client is still there."""
         if not self._socket.closed:
             with suppress(ClientGone, ConnectionResetError):
-                await self.tell(message)
+                await self.last(message)
 
     async def close(self, code: int) -> None:
         try:
@@ -107,6 +119,9 @@ class _Line:
                 await self._socket.close(code=code)
         except TimeoutError:
             self._drop()
+        except asyncio.CancelledError:
+            if not self.over:
+                raise
 
     def _drop(self) -> None:
         """Closing waits until all is written, which a client that does not read keeps from happening."""
@@ -159,7 +174,7 @@ class _Session:
             raise intake.reason
         self._account.audio_seconds = intake.duration
         self._account.text = join.join(texts, self._start.language)
-        await self._line.tell({"type": "done", "text": join.join(texts, self._start.language), "duration": round(intake.duration, 3)})
+        await self._line.last({"type": "done", "text": join.join(texts, self._start.language), "duration": round(intake.duration, 3)})
 
 
 async def _started(socket: web.WebSocketResponse) -> Start:

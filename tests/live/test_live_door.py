@@ -12,6 +12,7 @@ import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, UnixConnector, WSMsgType, WSServerHandshakeError
 
 from asrproxy.api.intake import LARGEST
+from asrproxy.events import RequestEnded
 from asrproxy.testing import tones
 from asrproxy_aliyun.emulator import Emulator
 from tests.live.speaking import Speaker, aliyun, server, speaking, symbols
@@ -326,3 +327,23 @@ async def test_without_an_upgrade_it_is_told_so(start: Start) -> None:
         answer, body = await client.get("/v1/stream")
         assert (answer.status, body["error"]["code"]) == (400, "invalid_parameter")
         assert "WebSocket" in json.dumps(body)
+
+
+@pytest.mark.parametrize("provider", ["{type: fake}", "{type: fake, script: [{times: 100, error: unavailable}]}"], ids=["done", "error"])
+async def test_a_session_that_was_told_its_end_is_counted_so_though_the_client_hangs_up_without_a_close(
+    start: Start, provider: str
+) -> None:
+    async with start(server() + f"providers: {{tones: {provider}}}") as client:
+        async with ClientSession() as caller:
+            socket = await caller.ws_connect(client.sidecar.url + "/v1/stream")
+            await socket.send_json({"type": "start", "sample_rate": 16_000})
+            await socket.send_bytes(SHORT)
+            await socket.send_json({"type": "stop"})
+            while (await socket.receive_json())["type"] not in ("done", "error"):
+                pass
+            assert caller.connector is not None
+            await caller.connector.close()  # the connection is gone; no close frame was sent
+        async with asyncio.timeout(20):
+            while not (ended := [each for each in client.events if isinstance(each, RequestEnded)]):
+                await asyncio.sleep(0.01)
+    assert [each.status for each in ended] == [101]

@@ -1,0 +1,109 @@
+"""What a sidecar holds over time: memory, descriptors and threads, sampled from outside, and the slope of each."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+import psutil
+from aiohttp import ClientSession
+
+from bench.running import Running
+
+EVERY = 5.0
+_NAMES = ("RSS MB", "RSS of decoders MB", "decoders", "descriptors", "threads", "memory maps", "under way")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """At one moment; memory in MB. decoders: processes. under_way: requests, as the sidecar says."""
+
+    rss: float
+    decoders_rss: float
+    decoders: float
+    descriptors: float
+    threads: float
+    maps: float
+    under_way: float
+
+
+class Flatness:
+    """log: where the sidecar writes its stacks when it is asked for them."""
+
+    def __init__(self, ours: Running, log: Path, session: ClientSession) -> None:
+        self._url, self._session = ours.url, session
+        self._process = psutil.Process(ours.process.pid)
+        self._log = log
+        self._seen: list[tuple[float, Sample]] = []
+
+    async def watch(self) -> None:
+        """Samples until it is cancelled."""
+        while True:
+            self._seen.append((time.monotonic(), self._sample(await self._under_way())))
+            await asyncio.sleep(EVERY)
+
+    async def tasks(self) -> int:
+        """asyncio tasks now. Asks for all stacks, which is dear: at rest only."""
+        size = self._log.stat().st_size
+        os.kill(self._process.pid, signal.SIGUSR1)
+        await asyncio.sleep(1.0)
+        with self._log.open("rb") as file:
+            file.seek(size)
+            return file.read().count(b'"event": "task"')
+
+    def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        """The head and the rows of the table."""
+        later = self._seen[len(self._seen) // 3 :]
+        times = [(at - later[0][0]) / 60 for at, _ in later]
+        rows = []
+        for column, name in enumerate(_NAMES):
+            values = [astuple(sample)[column] for _, sample in later]
+            slope, error = _line(times, values)
+            quarter = max(1, len(values) // 4)
+            means = [sum(part) / len(part) for part in (values[:quarter], values[-quarter:])]
+            extremes = [f"{least_or_most(values):.1f}" for least_or_most in (min, max)]
+            rows.append([name, f"{slope:+.3f}", f"±{error:.3f}", *(f"{each:.1f}" for each in means), *extremes])
+        return ["", "a minute", "", "mean of its first quarter", "of its last", "least", "most"], rows
+
+    async def _under_way(self) -> int:
+        async with self._session.get(f"{self._url}/v1/status") as answer:
+            return int((await answer.json())["in_flight"])
+
+    def _sample(self, under_way: int) -> Sample:
+        decoders = []
+        for each in self._process.children(recursive=True):
+            try:
+                decoders.append(each.memory_info().rss)
+            except psutil.NoSuchProcess:
+                continue
+        maps = Path(f"/proc/{self._process.pid}/maps").read_bytes().count(b"\n")
+        return Sample(
+            self._process.memory_info().rss / 1e6,
+            sum(decoders) / 1e6,
+            len(decoders),
+            self._process.num_fds(),
+            self._process.num_threads(),
+            maps,
+            under_way,
+        )
+
+
+assert len(_NAMES) == len(fields(Sample))
+
+
+def _line(places: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+    """Slope of the straight line with the least squares, and its standard error; not a number where there are too few points."""
+    count = len(places)
+    if count < 3:
+        return math.nan, math.nan
+    middle, level = sum(places) / count, sum(values) / count
+    spread = sum((place - middle) ** 2 for place in places)
+    slope = sum((place - middle) * (value - level) for place, value in zip(places, values, strict=True)) / spread
+    left = sum((value - level - slope * (place - middle)) ** 2 for place, value in zip(places, values, strict=True))
+    return slope, math.sqrt(left / (count - 2) / spread)
