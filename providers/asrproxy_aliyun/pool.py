@@ -234,9 +234,11 @@ class Samples(aiohttp.payload.Payload):
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:
     """The system's certification authorities, or those of `ca_file` alone. Raises ConfigError."""
     try:
-        return ssl.create_default_context(cafile=str(ca_file) if ca_file is not None else None)
+        context = ssl.create_default_context(cafile=str(ca_file) if ca_file is not None else None)
     except OSError as error:  # ssl.SSLError is one
         raise ConfigError(f"ca_file {ca_file}: {error.strerror or 'not a PEM file of certificates'}") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # whatever the system's own configuration of OpenSSL allows
+    return context
 
 
 def _without_answer(error: Exception) -> bool:
