@@ -117,7 +117,13 @@ def _debian(root: Path, kept: Path) -> None:
     (root / "tmp").chmod(0o1777)
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)
-    _run([*_APT, *PACKAGES, "base-files"], cwd=kept)
+    try:
+        _run([*_APT, *PACKAGES, "base-files"], cwd=kept)
+    except SystemExit:
+        if os.geteuid() != 0:
+            raise
+        _run(["apt-get", "update", "-qq"])  # the index names versions that are not to be had any more
+        _run([*_APT, *PACKAGES, "base-files"], cwd=kept)
     for package in sorted(kept.glob("*.deb")):
         name = package.name.partition("_")[0]
         _unpack(package, root, BASE_FILES if name == "base-files" else ())

@@ -104,7 +104,8 @@ async def test_it_ends_in_peace_on_its_stop_signal_with_nothing_left_on_its_volu
 
 
 async def test_what_is_in_flight_when_it_is_told_to_stop_is_answered(image: Image, tmp_path: Path) -> None:
-    (tmp_path / "asrproxy.yaml").write_text(FILE.replace("type: fake", "type: fake, latency: 1s"))
+    """However long it takes: without any drain, connections that are closed would get about 4 s."""
+    (tmp_path / "asrproxy.yaml").write_text(FILE.replace("type: fake", "type: fake, latency: 8s"))
     with running(image, SERVE, config=tmp_path) as container:
         container.logged("listening")
         call = asyncio.create_task(heard(container, recording("wav-pcm16-mono-16000")))
