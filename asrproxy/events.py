@@ -23,7 +23,7 @@ class RequestEnded(Event):
     allow-listed name, or `other`. status: HTTP's. code: the error's code word, None: answered well. live: a session of live audio, whose
     seconds are the speaker's. audio_seconds: 0 where it failed. provider: whose text it is, None: nobody's, or several. attempts: vendor
     calls made for it. cost: by currency, empty where no provider of the route has a price. reason: the error's message. text: what was
-    recognised, only where `log.transcripts` asks for it.
+    recognised, only where `log.transcripts` asks for it. began: a moment of `time.monotonic`.
     """
 
     request_id: str
@@ -43,6 +43,7 @@ class RequestEnded(Event):
     cost: Mapping[str, float] = field(default_factory=dict)
     reason: str | None = None
     text: str | None = field(default=None, repr=False)
+    began: float = 0.0
     trace: Span | None = None
 
 
@@ -53,7 +54,7 @@ class AttemptEnded(Event):
     error: None when it gave a recognition. outcome: `ok`, `cancelled` (the caller has gone, or a hedge was quicker), or the error's code
     word. audio_seconds, sent_bytes: of the utterance. billed_seconds: what the vendor charges for it. vendor_id: its name for the call.
     charge: None where it charges nothing, or its price is not known. segment: place in the recording. span: of this attempt. session: it
-    was a live session, whose seconds are the speaker's.
+    was a live session, whose seconds are the speaker's. began: a moment on the loop's clock.
     """
 
     request_id: str
@@ -72,6 +73,7 @@ class AttemptEnded(Event):
     span: Span | None = None
     session: bool = False
     charge: Charge | None = None
+    began: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,10 @@ class LimitChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class LimitWaited(Event):
-    """A call waited `seconds` for a permit of `limit` (`rate`, `concurrency`, `admission`); refused: it did not get one."""
+    """A call waited `seconds` for a permit of `limit` (`rate`, `concurrency`, `admission`); refused: it did not get one.
+
+    began: a moment on the loop's clock.
+    """
 
     request_id: str
     provider: str
@@ -151,6 +156,7 @@ class LimitWaited(Event):
     seconds: float
     refused: bool
     trace: Span | None = None
+    began: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

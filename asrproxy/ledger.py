@@ -19,7 +19,8 @@ from asrproxy.policy.spending import Spending, Spent
 if TYPE_CHECKING:
     from asrproxy.fleet.fleet import Fleet
 
-FILE: Final = "spending.json"
+FILES: Final = "spending*.json"
+"""One a process: each worker writes what it knows, and whoever starts takes the most that any of them knew."""
 PAUSE: Final = 1.0
 """Seconds between two writes: a process that is killed forgets what was spent in its last one."""
 
@@ -30,12 +31,13 @@ Kept = dict[tuple[str, str], list[Spent]]
 class Ledger:
     """Holds each route's `Spending` for as long as the process lives.
 
-    folder: where it is written; None: nowhere, and without a fleet a restart begins at nothing. A file that cannot be read or written is
+    folder: where it is written; None: nowhere, and without a fleet a restart begins at nothing. worker: its number, where there are
+    several. A file that cannot be read or written is
     noted and changes nothing else: no request fails for it.
     """
 
-    def __init__(self, folder: Path | None, *, announce: Observer) -> None:
-        self._file = None if folder is None else folder / FILE
+    def __init__(self, folder: Path | None, *, announce: Observer, worker: int | None = None) -> None:
+        self._file = None if folder is None else folder / FILES.replace("*", "" if worker is None else f"-{worker}")
         self._announce = announce
         self._fleet: Fleet | None = None
         self._kept: Kept = {}
@@ -51,13 +53,15 @@ class Ledger:
             yield
             return
         try:
-            self._kept = await asyncio.to_thread(_read, self._file)
+            self._kept = await asyncio.to_thread(_read, self._file.parent)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            self._announce(Noted("error", "what was spent cannot be read", {"file": str(self._file), "error": error}))
+            self._announce(Noted("error", "what was spent cannot be read", {"folder": str(self._file.parent), "error": error}))
         writing = asyncio.create_task(self._write_on(self._file), name="ledger")
         try:
             yield
         finally:
+            if fleet is not None:
+                await fleet.settle()  # of several workers the last to end so writes what all have spent
             self._closing.set()
             self._changed.set()
             await writing
@@ -126,15 +130,14 @@ class Ledger:
         ).encode()
 
 
-def _read(file: Path) -> Kept:
-    try:
-        kept = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        return {}
-    return {
-        (str(each["route"]), str(each["currency"])): [Spent(str(period), float(amount)) for period, amount in each["spent"].items()]
-        for each in kept
-    }
+def _read(folder: Path) -> Kept:
+    most: dict[tuple[str, str], dict[str, float]] = {}
+    for file in folder.glob(FILES):
+        for each in json.loads(file.read_bytes()):
+            kept = most.setdefault((str(each["route"]), str(each["currency"])), {})
+            for period, amount in each["spent"].items():
+                kept[str(period)] = max(float(amount), kept.get(str(period), 0.0))
+    return {key: [Spent(period, amount) for period, amount in kept.items()] for key, kept in most.items()}
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -85,7 +86,6 @@ class LongRecording:
         self._route, self._call, self._settings, self._format = work.route, work.call, settings, work.format
         self._memory, self._context, self._heard, self._allow_holes = work.memory, work.context, work.heard, work.allow_holes
         self._listener, self._stages, self._language = listener, work.stages, work.language
-        self._time = asyncio.get_running_loop().time
         self._segmenter = Segmenter(
             sample_rate=work.format.sample_rate,
             longest=work.longest,
@@ -114,9 +114,9 @@ class LongRecording:
         await self._tell()  # what waited for a neighbour that never came
         if self._failure is not None:
             raise self.failed(self._failure)
-        began = self._time()
+        began = time.monotonic()
         transcript = self._transcript()
-        self._stages.between("stitch", began, self._time())
+        self._stages.between("stitch", began, time.monotonic())
         return transcript
 
     async def _cut(self, blocks: AsyncIterator[Block], tasks: asyncio.TaskGroup) -> None:
@@ -139,17 +139,17 @@ class LongRecording:
         return RecordingFailed(cause, finished, self._attempts())
 
     async def _pieces(self, blocks: AsyncIterator[Block]) -> AsyncGenerator[Piece, None]:
-        asked = self._time()
+        asked = time.monotonic()
         async for block in blocks:
-            got = self._time()
+            got = time.monotonic()
             self._stages.between("decode", asked, got)
             self._seconds += len(block.pcm) / self._format.bytes_per_second
             self._heard(self._seconds)
             pieces = self._segmenter.feed(block.pcm, block.levels or b"")
-            self._stages.between("segment", got, self._time())
+            self._stages.between("segment", got, time.monotonic())
             for piece in pieces:
                 yield piece
-            asked = self._time()
+            asked = time.monotonic()
         for piece in self._segmenter.finish():
             yield piece
 
@@ -268,9 +268,9 @@ class LongRecording:
                 if follower is not None and follower.piece.forced_start:
                     if follower.segment is None:
                         return
-                    began = self._time()
+                    began = time.monotonic()
                     _merge(slot, follower)
-                    self._stages.between("stitch", began, self._time())
+                    self._stages.between("stitch", began, time.monotonic())
                 self._told += 1
                 if self._listener is not None and (self._allow_holes or not slot.failed):
                     await self._listener(slot.segment)

@@ -120,7 +120,7 @@ class Runtime:
         secrets: Secrets | None = None,
     ) -> None:
         self.began: Final = time.monotonic()
-        self._ledger: Final = Ledger(configuration.server.state, announce=observer)
+        self._ledger: Final = Ledger(configuration.server.state, announce=observer, worker=None if place is None else place.index)
         self.announce: Final[Observer] = self._heard
         self._observer = observer
         self.traces: Final = Traces(None if configuration.tracing is None else configuration.tracing.sample)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 from typing import Final, NamedTuple
 
 STAGES: Final = {
@@ -20,7 +20,7 @@ STAGES: Final = {
 
 
 class Stage(NamedTuple):
-    """One stage of one request. began, ended: moments on the loop's clock, None where it is scattered; seconds: spent in it."""
+    """One stage of one request. began, ended: moments of `time.monotonic`, None where it is scattered; seconds: spent in it."""
 
     name: str
     began: float | None
@@ -29,19 +29,21 @@ class Stage(NamedTuple):
 
 
 class Stages:
-    """Collects the stages of one request. time: the loop's clock."""
+    """Collects the stages of one request.
 
-    __slots__ = ("_last", "_spans", "_time", "seconds")
+    The clock is not the loop's: uvloop's stands still for as long as a turn takes, and counts in milliseconds.
+    """
 
-    def __init__(self, time: Callable[[], float]) -> None:
-        self._time = time
-        self._last = time()
+    __slots__ = ("_last", "_spans", "began", "seconds")
+
+    def __init__(self) -> None:
+        self.began = self._last = time.monotonic()
         self._spans: dict[str, tuple[float, float]] = {}
         self.seconds: dict[str, float] = {}
 
     def ended(self, name: str) -> None:
         """What passed since the last stage ended belongs to `name`."""
-        last, self._last = self._last, self._time()
+        last, self._last = self._last, time.monotonic()
         self.between(name, last, self._last)
 
     def between(self, name: str, began: float, ended: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -91,7 +92,7 @@ def _announce(request: web.Request, runtime: Runtime, account: Account, status: 
     if _is_quiet(request.path):
         return
     resource = request.match_info.route.resource
-    now = asyncio.get_running_loop().time()
+    began = account.stages.began
     runtime.announce(
         RequestEnded(
             request_id=account.request_id,
@@ -101,7 +102,8 @@ def _announce(request: web.Request, runtime: Runtime, account: Account, status: 
             caller=account.caller,
             status=status,
             code=code,
-            seconds=now - account.received,
+            seconds=time.monotonic() - began,
+            began=began,
             audio_seconds=account.audio_seconds,
             body_bytes=account.body_bytes,
             stages=account.stages.all(),

@@ -90,7 +90,14 @@ def _recognize() -> dict[str, Any]:
             {"name": name, "in": "query", "required": False, "schema": schema, "description": text}
             for name, (schema, text) in PARAMETERS.items()
         ]
-        + [{"name": "X-Request-Id", "in": "header", "required": False, "schema": {"type": "string"}, "description": "Kept, else made."}],
+        + [
+            {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": text}
+            for name, text in (
+                ("X-Request-Id", "Kept, else made."),
+                ("X-Caller", "Who asks, for metrics and costs: one of server.callers."),
+                ("traceparent", "W3C Trace Context: the request becomes a part of that trace."),
+            )
+        ],
         "requestBody": {
             "required": True,
             "content": {

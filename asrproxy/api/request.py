@@ -34,10 +34,9 @@ class Account:
     )  # fmt: skip
 
     def __init__(self, request_id: str, caller: str, trace: Span | None) -> None:
-        time = asyncio.get_running_loop().time
         self.request_id, self.caller, self.trace = request_id, caller, trace
-        self.received = time()
-        self.stages = Stages(time)
+        self.received = asyncio.get_running_loop().time()
+        self.stages = Stages()
         self.route = ""
         self.live = False
         self.body: Spool | None = None

@@ -82,6 +82,10 @@ class Fleet:
         """A part in what a route's budget is spent on. `spend_no_more` ends it."""
         self._spendings.append(SharedSpending(spender, self._scripts, prefix=self._ground.prefix, owner=self._owner))
 
+    async def settle(self) -> None:
+        """Tells what was spent and asks what all have spent, now."""
+        await asyncio.gather(*(each.ask() for each in self._spendings))
+
     def spend_no_more(self, spender: Spender) -> None:
         """The route has no budget any more."""
         for each in [each for each in self._spendings if each.spender is spender]:

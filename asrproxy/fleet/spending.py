@@ -72,18 +72,19 @@ class SharedSpending:
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
-        await self._ask()
+        await self.ask()
 
     async def _keep(self) -> None:
         while True:
             self._wake.clear()
-            await self._ask()
+            await self.ask()
             await asyncio.sleep(PAUSE)
             with suppress(TimeoutError):
                 async with asyncio.timeout(BEAT - PAUSE):
                     await self._wake.wait()
 
-    async def _ask(self) -> None:
+    async def ask(self) -> None:
+        """One round trip."""
         own = tuple(self.spender.own())
         keys = [f"{self._base}:sidecars", *(f"{self._base}:{period}" for period, *_ in own)]
         arguments: list[str | bytes | int | float] = [self._owner, int(ABSENT * 1e6)]

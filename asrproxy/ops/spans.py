@@ -36,6 +36,8 @@ REQUESTS: Final = 4096
 """Requests under way whose happenings are remembered until their span is made."""
 HAPPENINGS: Final = 64
 """Of one request."""
+STEP: Final = 50_000_000
+"""Nanoseconds: a wall clock that moves by more has been set."""
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 
 Attributes = Mapping[str, "AttributeValue | None"]
@@ -53,38 +55,41 @@ class SpanMaker:
     def __init__(self) -> None:
         self._resource = resource()
         self._scope = InstrumentationScope("asrproxy", __version__)
+        self._offset = 0
         self._happenings: OrderedDict[str, list[SpanEvent]] = OrderedDict()
 
-    def made_of(self, event: Event, loop_time: float, wall: int) -> list[ReadableSpan]:
-        """loop_time, wall: when the event was announced, on the loop's clock and as Unix nanoseconds."""
+    def made_of(self, event: Event, monotonic: float, wall: int) -> list[ReadableSpan]:
+        """monotonic, wall: when the event was announced, on that clock and as Unix nanoseconds."""
+        self._set(monotonic, wall)
+        now = self._wall(monotonic)
         match event:
             case RequestEnded(trace=Span(recorded=True) as span):
-                return self._request(event, span, loop_time, wall)
+                return self._request(event, span)
             case AttemptEnded(span=Span(recorded=True) as span):
-                return [self._attempt(event, span, wall)]
+                return [self._attempt(event, span)]
             case LimitWaited(trace=Span(recorded=True) as span):
                 attributes: Attributes = {
                     "asrproxy.provider": event.provider, "asrproxy.limit": event.limit, "asrproxy.traffic": event.traffic,
                     "asrproxy.refused": event.refused,
                 }  # fmt: skip
-                return [self._span("limit wait", span.child(), wall - _nanoseconds(event.seconds), wall, attributes)]
+                return [self._span("limit wait", span.child(), event.began, event.began + event.seconds, attributes)]
             case RetryScheduled(trace=Span(recorded=True) as span):
-                self._happened(span, wall, "retry", {
+                self._happened(span, now, "retry", {
                     "asrproxy.provider": event.provider, "asrproxy.attempt": event.attempt, "asrproxy.pause": event.pause,
                 })  # fmt: skip
             case RetryRefused(trace=Span(recorded=True) as span):
-                self._happened(span, wall, "no retry", {"asrproxy.provider": event.provider, "asrproxy.reason": event.reason})
+                self._happened(span, now, "no retry", {"asrproxy.provider": event.provider, "asrproxy.reason": event.reason})
             case FailedOver(trace=Span(recorded=True) as span):
-                self._happened(span, wall, "failover", {"asrproxy.before": event.before, "asrproxy.after": event.after})
+                self._happened(span, now, "failover", {"asrproxy.before": event.before, "asrproxy.after": event.after})
             case Hedged(trace=Span(recorded=True) as span):
-                self._happened(span, wall, "hedge", {"asrproxy.won": event.won})
+                self._happened(span, now, "hedge", {"asrproxy.won": event.won})
             case BudgetRefused(trace=Span(recorded=True) as span):
-                self._happened(span, wall, "budget used up", {"asrproxy.provider": event.provider, "asrproxy.period": event.period})
+                self._happened(span, now, "budget used up", {"asrproxy.provider": event.provider, "asrproxy.period": event.period})
             case _:
                 pass
         return []
 
-    def _request(self, event: RequestEnded, span: Span, loop_time: float, wall: int) -> list[ReadableSpan]:
+    def _request(self, event: RequestEnded, span: Span) -> list[ReadableSpan]:
         attributes: dict[str, AttributeValue | None] = {
             "http.request.method": event.method,
             "http.route": event.endpoint,
@@ -100,20 +105,17 @@ class SpanMaker:
         }
         attributes.update({f"asrproxy.cost.{currency}": amount for currency, amount in event.cost.items()})
         attributes.update({f"asrproxy.stage.{stage.name}": round(stage.seconds, 6) for stage in event.stages})
-        start = wall - _nanoseconds(event.seconds)
-        spans = []
-        for stage in event.stages:
-            if stage.began is not None and stage.ended is not None:
-                began, ended = (wall - _nanoseconds(loop_time - each) for each in (stage.began, stage.ended))
-                # The two clocks are not read at one moment: a stage must not seem to stick out of its request.
-                began, ended = max(start, began), min(wall, max(start, ended))
-                spans.append(self._span(stage.name, span.child(), began, ended, {"asrproxy.seconds": round(stage.seconds, 6)}))
+        spans = [
+            self._span(stage.name, span.child(), stage.began, stage.ended, {"asrproxy.seconds": round(stage.seconds, 6)})
+            for stage in event.stages
+            if stage.began is not None and stage.ended is not None
+        ]
         spans.append(
             self._span(
                 f"{event.method} {event.endpoint}",
                 span,
-                start,
-                wall,
+                event.began,
+                event.began + event.seconds,
                 attributes,
                 kind=SpanKind.SERVER,
                 failed=event.status >= 500,
@@ -122,7 +124,7 @@ class SpanMaker:
         )
         return spans
 
-    def _attempt(self, event: AttemptEnded, span: Span, wall: int) -> ReadableSpan:
+    def _attempt(self, event: AttemptEnded, span: Span) -> ReadableSpan:
         error = event.error
         attributes: dict[str, AttributeValue | None] = {
             "asrproxy.provider": event.provider,
@@ -141,14 +143,14 @@ class SpanMaker:
             attributes[f"asrproxy.cost.{charge.currency}"] = charge.amount
         failed = error is not None and event.outcome != "cancelled"
         name = f"attempt {event.provider}"
-        return self._span(name, span, wall - _nanoseconds(event.seconds), wall, attributes, kind=SpanKind.CLIENT, failed=failed)
+        return self._span(name, span, event.began, event.began + event.seconds, attributes, kind=SpanKind.CLIENT, failed=failed)
 
     def _span(
         self,
         name: str,
         span: Span,
-        start: int,
-        end: int,
+        began: float,
+        ended: float,
         attributes: Attributes,
         *,
         kind: SpanKind = SpanKind.INTERNAL,
@@ -167,15 +169,24 @@ class SpanMaker:
             events=happenings or (),
             kind=kind,
             status=Status(StatusCode.ERROR) if failed else Status(),
-            start_time=start,
-            end_time=max(start, end),
+            start_time=self._wall(began),
+            end_time=self._wall(max(began, ended)),
             instrumentation_scope=self._scope,
         )
 
-    def _happened(self, span: Span, wall: int, name: str, attributes: Mapping[str, AttributeValue]) -> None:
+    def _set(self, monotonic: float, wall: int) -> None:
+        """One relation of the two clocks for all spans, so that none sticks out of another, until the wall's is set anew."""
+        offset = wall - _nanoseconds(monotonic)
+        if abs(offset - self._offset) > STEP:
+            self._offset = offset
+
+    def _wall(self, moment: float) -> int:
+        return self._offset + _nanoseconds(moment)
+
+    def _happened(self, span: Span, now: int, name: str, attributes: Mapping[str, AttributeValue]) -> None:
         happenings = self._happenings.setdefault(span.span_id, [])
         if len(happenings) < HAPPENINGS:
-            happenings.append(SpanEvent(name, attributes, wall))
+            happenings.append(SpanEvent(name, attributes, now))
         if len(self._happenings) > REQUESTS:
             self._happenings.popitem(last=False)
 

@@ -97,7 +97,7 @@ class Tracing:
         if len(self._queue) >= QUEUE:
             self._dropped += 1
             return
-        self._queue.append((event, self._loop.time(), time.time_ns()))
+        self._queue.append((event, time.monotonic(), time.time_ns()))
         if len(self._queue) >= BATCH:
             self._wake.set()
 

@@ -124,7 +124,7 @@ class Admission:
         queue = self._queues[context.traffic]
         limit = "concurrency" if not self._concurrency.room() else "rate"
         if len(queue) >= self._settings.queue:
-            self._announce(limit, context, 0.0, refused=True)
+            self._announce(limit, context, now, 0.0, refused=True)
             raise self._refusal(f"{len(queue)} calls wait for {self._provider} already (policy.limits.queue)")
         patience = self._patience(context)
         permit: asyncio.Future[bool] = loop.create_future()
@@ -142,7 +142,7 @@ class Admission:
             self._leave(queue, permit)
         waited = loop.time() - now
         context.trail.waited += waited
-        self._announce(limit, context, waited, refused=not granted)
+        self._announce(limit, context, now, waited, refused=not granted)
         if not granted:
             if context.deadline <= now + patience:
                 raise DeadlineExceeded(f"the time allowed ran out in the queue for {self._provider}", provider=self._provider)
@@ -235,5 +235,6 @@ class Admission:
         pace = max(self._rate.interval, usual / self._concurrency.limit)
         return RateLimited(message, retry_after=(self._waiting + 1) * pace, provider=self._provider)
 
-    def _announce(self, limit: str, context: Context, seconds: float, *, refused: bool) -> None:
-        self._observer(LimitWaited(context.request_id, self._provider, limit, context.traffic.value, seconds, refused, context.trace))
+    def _announce(self, limit: str, context: Context, began: float, seconds: float, *, refused: bool) -> None:
+        traffic = context.traffic.value
+        self._observer(LimitWaited(context.request_id, self._provider, limit, traffic, seconds, refused, context.trace, began))

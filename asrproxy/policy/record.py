@@ -50,24 +50,23 @@ class Record:
         provider = self._provider
 
         async def recorded(utterance: Utterance, context: Context) -> Recognition:
-            time = asyncio.get_running_loop().time
             span = None if context.trace is None else context.trace.child()
             if span is not None and span.recorded:  # what the vendor does belongs under this attempt
                 context = replace(context, traceparent=span.traceparent)
-            began = time()
+            began = asyncio.get_running_loop().time()
             try:
                 given = await call(utterance, context)
             except AsrError as error:
                 if error.provider is None:
                     error.provider = provider
-                self._failed(utterance, context, time() - began, error, span)
+                self._failed(utterance, context, began, error, span)
                 raise
             except asyncio.CancelledError:
-                self._ended(utterance, context, time() - began, Cancelled("cancelled"), None, span)
+                self._ended(utterance, context, began, Cancelled("cancelled"), None, span)
                 raise
             except Exception as defect:  # the plugin's author is not here to own it
-                raise self._unavailable(utterance, context, time() - began, defect, span) from defect
-            self._ended(utterance, context, time() - began, None, given.vendor_id, span)
+                raise self._unavailable(utterance, context, began, defect, span) from defect
+            self._ended(utterance, context, began, None, given.vendor_id, span)
             return Recognition(given.text, given.words, given.language, given.vendor_id, provider, given.suspect, given.sentences)
 
         return recorded
@@ -115,6 +114,7 @@ class Record:
                     span=None if context.trace is None else context.trace.child(),
                     session=True,
                     charge=charge,
+                    began=began,
                 )
             )
             error = None  # its traceback holds this frame
@@ -126,12 +126,12 @@ class Record:
             record = AttemptRecord(self._provider, outcome, None, None, seconds, context.segment, charge)
         context.trail.add(record)
 
-    def _failed(self, utterance: Utterance, context: Context, seconds: float, error: AsrError, span: Span | None) -> None:
-        self._ended(utterance, context, seconds, error, error.vendor_id if isinstance(error, ProviderError) else None, span)
+    def _failed(self, utterance: Utterance, context: Context, began: float, error: AsrError, span: Span | None) -> None:
+        self._ended(utterance, context, began, error, error.vendor_id if isinstance(error, ProviderError) else None, span)
 
-    def _unavailable(self, utterance: Utterance, context: Context, seconds: float, defect: Exception, span: Span | None) -> Unavailable:
+    def _unavailable(self, utterance: Utterance, context: Context, began: float, defect: Exception, span: Span | None) -> Unavailable:
         error = self._made_of(defect, context)
-        self._failed(utterance, context, seconds, error, span)
+        self._failed(utterance, context, began, error, span)
         return error
 
     def _made_of(self, defect: Exception, context: Context) -> Unavailable:
@@ -142,9 +142,10 @@ class Record:
         return Unavailable(f"the provider's plugin failed with {kind}; the log has it under this request id", provider=self._provider)
 
     def _ended(
-        self, utterance: Utterance, context: Context, seconds: float, error: Exception | None, vendor_id: str | None, span: Span | None
+        self, utterance: Utterance, context: Context, began: float, error: Exception | None, vendor_id: str | None, span: Span | None
     ) -> None:
         """Writes the call down and announces it. It is charged for where the vendor has answered, also with a text that is too short."""
+        seconds = asyncio.get_running_loop().time() - began
         audio = utterance.duration
         answered = error is None or isinstance(error, Truncated)
         charge = price.charge(self._price, audio) if answered and self._price is not None else None
@@ -167,6 +168,7 @@ class Record:
                 context.caller,
                 span,
                 charge=charge,
+                began=began,
             )
         )
 

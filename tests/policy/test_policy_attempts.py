@@ -81,8 +81,8 @@ async def test_every_call_is_written_down_and_announced_once() -> None:
         AttemptRecord("vendor", "ok", None, None, pytest.approx(0.5)),
     ]
     assert heard.of(AttemptEnded) == [
-        AttemptEnded("r", "vendor", 1, pytest.approx(0.5), 3.0, error, None, "unavailable", 96_000, 0.0),
-        AttemptEnded("r", "vendor", 2, pytest.approx(0.5), 3.0, None, None, "ok", 96_000, 3.0),
+        AttemptEnded("r", "vendor", 1, pytest.approx(0.5), 3.0, error, None, "unavailable", 96_000, 0.0, began=1000.0),
+        AttemptEnded("r", "vendor", 2, pytest.approx(0.5), 3.0, None, None, "ok", 96_000, 3.0, began=pytest.approx(1000.5, abs=5)),
     ]
 
 

@@ -68,10 +68,10 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(folder: Path, providers: str, workers: int = 3, rest: str = "") -> AsyncIterator[Serving]:
+async def serving(folder: Path, providers: str, workers: int = 3, rest: str = "", server: str = "drain: 20s") -> AsyncIterator[Serving]:
     file = folder / "asrproxy.yaml"
     listen = f"listen: ['127.0.0.1:0', 'unix:{folder}/api.sock'], ops_listen: ['unix:{folder}/ops.sock']"
-    file.write_text(f"server: {{{listen}, workers: {workers}, drain: 20s}}\n{providers}\n{rest}\n")
+    file.write_text(f"server: {{{listen}, workers: {workers}, {server}}}\n{providers}\n{rest}\n")
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).parent / "asrproxy"), "serve", "-c", str(file), stderr=asyncio.subprocess.PIPE, limit=2**20
     )
@@ -208,3 +208,17 @@ def aliyun(cloud: Emulator) -> str:
         f"providers: {{aliyun: {{type: aliyun, appkey: {cloud.appkey}, access_key_id: {cloud.access_key_id}, "
         f"access_key_secret: {cloud.access_key_secret}, gateway_url: '{cloud.gateway_url}', token_url: '{cloud.token_url}'}}}}"
     )
+
+
+async def test_the_workers_spend_one_budget_and_remember_it_over_a_restart(tmp_path: Path) -> None:
+    providers = "providers: {paid: {type: fake, price: {per_call: 1, currency: CNY}}}"
+    budget = "routes: {default: {providers: [paid], budget: {day: 1000}}}"
+    spent = 0.0
+    for _ in range(2):
+        async with serving(tmp_path, providers, workers=2, rest=budget, server=f"state: '{tmp_path}/state'") as running:
+            spent += await running.until_all_answered(2)
+            while set(await running.metric("asrproxy_budget_spent", period="day")) != {spent}:
+                await asyncio.sleep(0.05)
+            spent += await running.until_all_answered(2)
+            running.process.send_signal(signal.SIGTERM)
+            await running.process.communicate()
