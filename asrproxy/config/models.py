@@ -286,12 +286,18 @@ class RouteSettings(Section):
         return self
 
 
+def _is_currency(value: str) -> str:
+    if not re.fullmatch("[A-Z]{3}", value):
+        raise ValueError("expected a currency's code of three capital letters, such as CNY or USD")
+    return value
+
+
 class PriceSettings(Section):
     """`providers.<name>.price`: what the vendor charges for a call that it answers; free quotas and steps are not known."""
 
     per_call: float = Field(0.0, ge=0, description="For each call.")
     per_minute: float = Field(0.0, ge=0, description="For each minute of audio.")
-    currency: str = Field(pattern="^[A-Z]{3}$", description="ISO 4217, such as CNY or USD.")
+    currency: Annotated[str, AfterValidator(_is_currency)] = Field(description="ISO 4217, such as CNY or USD.")
     rounding: Seconds = Field(1.0, description="A call's audio is charged in steps of this length, rounded up; 0: to its exact length.")
 
     @property
@@ -331,11 +337,17 @@ class LogSettings(Section):
     )
 
 
+def _is_collector(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/@]+(/[^\s@]*)?", value):
+        raise ValueError("expected an address such as http://collector:4318; a credential belongs into tracing.headers")
+    return value
+
+
 class TracingSettings(Section):
     """`tracing`: spans over OTLP/HTTP."""
 
-    otlp: str = Field(
-        pattern=r"^https?://[^\s/@]+(/[^\s@]*)?$", description="The collector, such as http://collector:4318; `/v1/traces` is added."
+    otlp: Annotated[str, AfterValidator(_is_collector)] = Field(
+        description="The collector, such as http://collector:4318; `/v1/traces` is added."
     )
     sample: float = Field(
         1.0, ge=0, le=1, description="Share of the requests that are traced, of those whose `traceparent` does not decide it for them."

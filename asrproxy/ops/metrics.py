@@ -31,6 +31,7 @@ from asrproxy.ops.gauges import Gauges
 from asrproxy.trace import Span
 
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+STAGE_SECONDS: Final = (0.0005, 0.001, 0.0025, *SECONDS)
 LAGS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 FACTORS: Final = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0)
 NONE: Final = "none"
@@ -61,7 +62,7 @@ class Metrics:
         self._requests = self._counter("requests", "Requests answered.", "route", "status", "code", "caller")
         self._durations = self._histogram("request_duration_seconds", "Whole requests, without live sessions.", "route")
         self._sessions = self._histogram("live_session_duration_seconds", "Whole live sessions.", "route", buckets=(1, 10, 60, 600, 3600))
-        self._stages = self._histogram("request_stage_duration_seconds", "Time of a request in each stage, summed.", "stage")
+        self._stages = self._histogram("request_stage_duration_seconds", "A request in each stage, summed.", "stage", buckets=STAGE_SECONDS)
         self._factor = self._histogram("real_time_factor", "Seconds of work for a second of audio.", "route", buckets=FACTORS)
         self._audio = self._counter("received_audio_seconds", "Audio of requests that were answered.", "route", "caller")
         self._bytes = self._counter("received_bytes", "Bodies.", "route")

@@ -11,6 +11,7 @@ from asrproxy.plugin import (
     AudioFormat,
     Capabilities,
     ConfigError,
+    Connections,
     Context,
     Health,
     Host,
@@ -21,6 +22,7 @@ from asrproxy.plugin import (
     Refused,
     Rejected,
     StreamEvent,
+    TokenAge,
     UnsupportedParameter,
     Utterance,
 )
@@ -106,6 +108,12 @@ class ReplayProvider(Provider):
     def status(self) -> Mapping[str, object]:
         figures = {"mode": self._settings.mode, "played": self._played, "recorded": self._recorded}
         return figures if self.vendor is None else figures | {"provider": dict(self.vendor.status())}
+
+    def connections(self) -> Connections | None:
+        return None if self.vendor is None else self.vendor.connections()
+
+    def token_age(self) -> TokenAge | None:
+        return None if self.vendor is None else self.vendor.token_age()
 
     async def aclose(self) -> None:
         self._started = False
