@@ -1,7 +1,7 @@
 """Live sessions at the pace of speech through one sidecar, beside the same sessions straight to the emulator.
 
-    python -m bench.live [--sessions 200] [--seconds 20] [--rounds 3]     # latency and CPU, in turns
-    python -m bench.live --growth 600 [--sessions 200]                    # memory over time, sessions of 30 s one after the other
+    python -m bench.live [--sessions 200 …] [--seconds 20] [--rounds 3]     # latency and CPU, in turns
+    python -m bench.live --growth 600 [--sessions 200]                      # memory over time, sessions of 30 s one after the other
 
 Latency of an interim text: from the moment at which the last frame of a sentence's first symbol was sent to the first interim text of the
 sentence. Of a final: from the frame with which 0.8 s of quiet were complete. Emulator, sidecar and speakers are a process each; on a
@@ -18,12 +18,10 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median, quantiles
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvloop
@@ -31,7 +29,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, TCPConnector
 
 from asrproxy.testing import tones
 from bench.forwarder import token
-from bench.running import APPKEY, ASRPROXY, KEY_ID, KEY_SECRET, Running, emulator, free_port, started, table
+from bench.running import APPKEY, KEY_ID, KEY_SECRET, Running, emulator, sidecar_of, table
 
 FRAME = 0.1
 RATE = 16_000
@@ -42,20 +40,6 @@ SPEECH = tones.compose(
     [part for text in ("天地玄黄", "宇宙洪荒日月", "盈昃辰宿列张寒来", "暑往秋收冬藏") for part in (text, 1.2)], lead=0.3
 )
 PCM = SPEECH.render(RATE)
-CONFIGURATION = """
-server: {{listen: ["127.0.0.1:{port}"], ops_listen: []}}
-providers:
-  aliyun:
-    type: aliyun
-    transport: websocket
-    appkey: {appkey}
-    access_key_id: {key_id}
-    access_key_secret: {key_secret}
-    gateway_url: {gateway}
-    token_url: {gateway}
-policy: {{limits: {{rate: null, concurrency: 2000, queue: 2000, queue_timeout: 60s}}}}
-log: {{level: warning}}
-"""
 
 
 @dataclass
@@ -227,14 +211,21 @@ async def churn(url: str, sessions: int, seconds: float, proxy: Running) -> tupl
     return heard, memory
 
 
-@contextmanager
-def sidecar(gateway: str) -> Iterator[Running]:
-    port = free_port()
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "asrproxy.yaml"
-        file.write_text(CONFIGURATION.format(port=port, gateway=gateway, appkey=APPKEY, key_id=KEY_ID, key_secret=KEY_SECRET))
-        with started([ASRPROXY, "serve", "-c", str(file)], f"http://127.0.0.1:{port}", "/readyz") as running:
-            yield running
+def configuration(gateway: str) -> str:
+    return f"""
+server: {{listen: ["{{listen}}"], ops_listen: []}}
+providers:
+  aliyun:
+    type: aliyun
+    transport: websocket
+    appkey: {APPKEY}
+    access_key_id: {KEY_ID}
+    access_key_secret: {KEY_SECRET}
+    gateway_url: {gateway}
+    token_url: {gateway}
+policy: {{limits: {{rate: null, concurrency: 2000, queue: 2000, queue_timeout: 60s}}}}
+log: {{level: warning}}
+"""
 
 
 def run(main: Any) -> Any:
@@ -242,7 +233,7 @@ def run(main: Any) -> Any:
 
 
 def compare(sessions: int, seconds: float, rounds: int) -> None:
-    with emulator("--concurrency", "5000") as cloud, sidecar(cloud.url) as proxy:
+    with emulator("--concurrency", "5000") as cloud, sidecar_of(configuration(cloud.url)) as proxy:
         token_id = token(cloud.url)
         run(crowd(through, proxy.url, token_id, min(sessions, 20), 3))  # what is imported on the first session is
         rows, added = [], []
@@ -273,7 +264,7 @@ def compare(sessions: int, seconds: float, rounds: int) -> None:
 
 
 def grow(sessions: int, seconds: float) -> None:
-    with emulator("--concurrency", "5000") as cloud, sidecar(cloud.url) as proxy:
+    with emulator("--concurrency", "5000") as cloud, sidecar_of(configuration(cloud.url)) as proxy:
         before = proxy.rss() / 1e6
         cpu = proxy.cpu()
         heard, memory = run(churn(proxy.url, sessions, seconds, proxy))
@@ -321,16 +312,17 @@ def latency(values: list[float]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--sessions", type=int, default=200, choices=range(1, 501), metavar="1..500")
+    parser.add_argument("--sessions", type=int, nargs="+", default=[200], choices=range(1, 501), metavar="1..500")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--growth", type=float, metavar="SECONDS", help="watch memory for so long instead")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # not without ending what was started
-    if arguments.growth:
-        grow(arguments.sessions, arguments.growth)
-    else:
-        compare(arguments.sessions, arguments.seconds, arguments.rounds)
+    for sessions in arguments.sessions:
+        if arguments.growth:
+            grow(sessions, arguments.growth)
+        else:
+            compare(sessions, arguments.seconds, arguments.rounds)
 
 
 if __name__ == "__main__":

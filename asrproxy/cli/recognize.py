@@ -52,7 +52,7 @@ class Encoding(StrEnum):
 
 def command(
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="FILE...", help="Recordings of any kind; a folder: all in it; -: standard input.")
+        list[str] | None, typer.Argument(metavar="FILE", help="Recordings of any kind; a folder: all in it; -: standard input.")
     ] = None,
     url: UrlOption = None,
     config: OwnConfigOption = None,

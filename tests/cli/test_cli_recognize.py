@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.cli.running import ASRPROXY, LONG, Terminal
@@ -30,6 +32,19 @@ def test_one_file_is_its_text(asked: Terminal) -> None:
 
 def test_standard_input(asked: Terminal, recording: bytes) -> None:
     assert asked.run("recognize", "-", stdin=recording).out == f"{TEXT}\n"
+
+
+def test_ctrl_c_does_not_wait_for_whoever_writes_to_standard_input(asked: Terminal) -> None:
+    command = [ASRPROXY, "recognize", "-"]
+    with subprocess.Popen(
+        command, cwd=asked.folder, env=asked.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        while not psutil.Process(process.pid).net_connections("unix"):  # it has not called the sidecar yet
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr is not None
+        assert b"Traceback" not in process.stderr.read()
 
 
 def test_headerless_audio_is_described_by_options(asked: Terminal, recording: bytes) -> None:
