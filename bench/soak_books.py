@@ -10,8 +10,9 @@ Calls at the vendor, one-sentence ones: the emulator counts a call when its head
     + calls with a token that had expired, since an attempt that is refused for its token makes a second call with a new one
     + calls over a kept connection that was reset without an answer, which the pool repeats within the attempt (`pool.stale` in /v1/status)
     - attempts that ended as provider_auth: there the second call was refused as well, and not repeated
-    - at most the attempts that were `cancelled`, since they may have been ended before their head was sent: a part of a long recording is
-      cancelled when another part failed for good, a part of a live session when it ends in an error.
+    - at most the attempts that the sidecar ended itself (`cancelled`, `attempt_timeout`) less those calls whose end the emulator saw, since
+      they may have been ended before their head was sent: a part of a long recording is cancelled when another part failed for good, and on
+      a machine that is too busy a call may wait for its token or its connection until its time is over. Zero where there are none.
 
 Faults are chosen so that nothing else keeps an attempt from the emulator: no outage in which nothing listens, and tokens can always be had.
 Live sessions over the vendor's own streaming are one attempt however often they begin anew at the vendor after a fault: there the emulator
@@ -34,6 +35,7 @@ Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 _REST: Final = "aliyun"
 _STREAMING: Final = "live"
 _EXPIRED: Final = "40000001"
+_LEFT: Final = "40010004"
 _SHOWN: Final = 10
 
 
@@ -107,8 +109,8 @@ class Books:
             ["- refused twice for the token", str(outcomes["provider_auth"])],
             ["= has to have come", str(told) if told == least else f"{least} to {told}"],
             ["seen by the emulator", str(seen)],
-            ["streaming: sessions (attempts)", str(self._figures.total("asrproxy_attempts_total", provider=_STREAMING))],
-            ["tasks seen by the emulator", str(self._cloud["requests"].get("transcriber", 0))],
+            ["streaming: sessions (attempts)", str(self._streamed().total())],
+            ["tasks seen by the emulator", str(self._tasks())],
         ]
         rows.append(["all attempts, sum of the access lines", str(sum(each.attempts for each in self._lines))])
         rows.append(["all attempts, metrics", str(self._figures.total("asrproxy_attempts_total"))])
@@ -127,9 +129,8 @@ class Books:
         seen, told, least = self._one_sentence()
         if not least <= seen <= told:
             yield f"calls at the vendor: {seen} seen by the emulator, {least} to {told} told by the sidecar"
-        outcomes = self._figures.by("asrproxy_attempts_total", "outcome", provider=_STREAMING)
-        if (tasks := self._cloud["requests"].get("transcriber", 0)) < outcomes["ok"]:
-            yield f"streaming: {outcomes['ok']} sessions ended well, the emulator saw {tasks} tasks"
+        if self._tasks() < (well := self._streamed()["ok"]):
+            yield f"streaming: {well} sessions ended well, the emulator saw {self._tasks()} tasks"
 
     def _one_by_one(self) -> Iterator[str]:
         ids = Counter(each.request_id for each in self._lines)
@@ -143,7 +144,16 @@ class Books:
         """Calls that the emulator saw; that it has to have seen, and at least."""
         outcomes = self._figures.by("asrproxy_attempts_total", "outcome", provider=_REST)
         told = outcomes.total() + self._expired() + self._figures.stale - outcomes["provider_auth"]
-        return self._cloud["requests"].get("rest", 0), told, told - outcomes["cancelled"]
+        # Tasks of streaming that did not end well may be among the calls that were left; then they say nothing about these.
+        left = int(self._cloud["statuses"].get(_LEFT, 0)) - max(0, self._tasks() - self._streamed()["ok"])
+        doubtful = max(0, outcomes["cancelled"] + outcomes["attempt_timeout"] - max(0, left))
+        return self._cloud["requests"].get("rest", 0), told, told - doubtful
+
+    def _tasks(self) -> int:
+        return int(self._cloud["requests"].get("transcriber", 0))
+
+    def _streamed(self) -> Counter[str]:
+        return self._figures.by("asrproxy_attempts_total", "outcome", provider=_STREAMING)
 
     def _expired(self) -> int:
         return int(self._cloud["statuses"].get(_EXPIRED, 0))

@@ -89,6 +89,7 @@ def _account(request: web.Request, runtime: Runtime, request_id: str, *, quiet: 
 
 
 def _announce(request: web.Request, runtime: Runtime, account: Account, status: int, code: str | None) -> None:
+    error, account.error = account.error, None  # its traceback holds the frames of the request: a circle, and the body in it
     if _is_quiet(request.path):
         return
     resource = request.match_info.route.resource
@@ -111,7 +112,7 @@ def _announce(request: web.Request, runtime: Runtime, account: Account, status: 
             provider=account.provider,
             attempts=account.attempts,
             cost=account.cost,
-            reason=account.error.message if isinstance(account.error, AsrError) else None,
+            reason=error.message if isinstance(error, AsrError) else None,
             text=account.text if runtime.log.transcripts else None,
             trace=account.trace,
         )
