@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 import threading
 from collections import deque
@@ -64,17 +65,19 @@ class Lines:
                 self._put(self._next())
 
     def _next(self) -> bytes:
-        """As many lines as go in one piece, at least one."""
-        piece = bytearray()
+        """As many lines as go in one piece, at least one. Who writes a line meanwhile waits for a few steps, not for the encoding."""
         with self._room:
-            if self._untold:
-                piece += self._encoded(self._lost(self._untold))
-                self._untold = 0
-            while self._waiting and (not piece or len(piece) + 4 * len(self._waiting[0]) < ATOMIC):
+            untold, self._untold = self._untold, 0
+            lines: list[str] = []
+            length = 0
+            while self._waiting and (not lines or length + 4 * len(self._waiting[0]) < ATOMIC):
                 line = self._waiting.popleft()
                 self._size -= len(line)
-                piece += self._encoded(line)
-        return bytes(piece)
+                length += 4 * len(line) + 1
+                lines.append(line)
+        if untold:
+            lines.insert(0, self._lost(untold))
+        return b"".join(map(self._encoded, lines))
 
     def _encoded(self, line: str) -> bytes:
         return self._cleaned(line).encode("utf-8", "backslashreplace") + b"\n"
@@ -86,7 +89,10 @@ class Lines:
                 self._stream.flush()
                 return
             while piece:
-                piece = piece[os.write(self._descriptor, piece) :]
+                try:
+                    piece = piece[os.write(self._descriptor, piece) :]
+                except BlockingIOError:  # somebody who shares the stream has made it so
+                    select.select((), (self._descriptor,), ())
         except (OSError, ValueError):  # nobody reads any more, or the stream was closed
             self.dropped += piece.count(b"\n")
 

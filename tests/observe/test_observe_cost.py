@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asrproxy.config.load import loads
@@ -217,6 +217,7 @@ def test_a_budget_without_one_currency_is_refused_with_its_place(providers: str,
     assert said in str(refusal.value)
 
 
+@settings(deadline=None)
 @given(seconds=st.floats(0, 20_000), step=st.sampled_from([0.0, 0.1, 1.0, 15.0, 60.0]))
 def test_audio_is_charged_in_whole_steps_and_never_for_less_than_there_was(seconds: float, step: float) -> None:
     found = charge(PriceSettings(per_call=1, per_minute=60, currency="CNY", rounding=step), seconds)
@@ -257,6 +258,7 @@ def test_a_new_day_has_new_money_and_a_new_month_too() -> None:
 Say = tuple[int, float, bool]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.floats(0, 100), st.booleans()), max_size=40))
 def test_however_many_answers_are_lost_nothing_is_counted_twice(says: list[Say]) -> None:
     """Three sidecars spend and tell; an answer that is lost was still taken in."""

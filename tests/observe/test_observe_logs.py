@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, UnixConnector
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
@@ -132,6 +132,7 @@ class _Settings(BaseModel):
     inner: dict[str, tuple[SecretStr, ...]]
 
 
+@settings(deadline=None)
 @given(
     st.text(min_size=SHORTEST, max_size=40),
     st.text(min_size=SHORTEST, max_size=40),
@@ -217,3 +218,16 @@ async def test_a_sidecar_whose_log_is_stuck_still_ends(tmp_path: Path) -> None:
             await running.post()
         running.process.send_signal(signal.SIGTERM)
         assert await running.process.wait() == 0
+
+
+async def test_a_stream_that_somebody_has_made_non_blocking_loses_no_line() -> None:
+    reads, writes = os.pipe()
+    fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writes, False)
+    lines = [f"{number} {'x' * 500}" for number in range(100)]
+    with os.fdopen(writes, "w") as stream, os.fdopen(reads, "rb") as ours, Log(LogSettings(), None, stream) as log:
+        for line in lines:
+            log(Noted("info", line, {}))
+        found = await asyncio.to_thread(lambda: [ours.readline() for _ in lines])
+        assert log.dropped == 0
+    assert [json.loads(line)["event"] for line in found] == lines

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, UnixConnector
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asrproxy.config.models import TracingSettings
@@ -212,12 +212,14 @@ async def test_nothing_of_opentelemetry_is_loaded_without_tracing() -> None:
     assert said.decode().strip() == "[]"
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="0123456789abcdef-fF", max_size=60))
 def test_a_header_that_is_none_names_no_trace(header: str) -> None:
     found = caller_of(header)
     assert found is None or header.strip().startswith(f"{header.strip()[:2]}-{found.trace_id}-{found.span_id}-")
 
 
+@settings(deadline=None)
 @given(
     trace_id=st.text(HEX, min_size=32, max_size=32),
     span_id=st.text(HEX, min_size=16, max_size=16),
