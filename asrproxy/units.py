@@ -16,7 +16,7 @@ _BYTES: Final = {
     "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
 }  # fmt: skip
 _LARGEST: Final = 1e15
-_NUMBER: Final = re.compile(r"\d{1,15}(?:\.\d{1,15})?")
+_NUMBER: Final = re.compile(r"\d{1,15}(?:\.\d{1,25})?")
 _DURATION: Final = re.compile(r"(?:\d{1,15}(?:\.\d{1,15})?(?:us|ms|s|m|h|d))+")
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
 _SIZE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,15})?) ?(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -66,7 +66,7 @@ async def _serve(configuration: Configuration, source: Path | None, load: Load |
 
 
 async def _served(configuration: Configuration, source: Path | None, load: Load | None, given: Given | None, log: Log) -> int:
-    seen = {} if source is None else _identities(source)  # before anything opens: what changes meanwhile is a change
+    files = None if source is None else _Files(source)  # looked at before anything opens: what changes meanwhile is a change
     loop = asyncio.get_running_loop()
     stop, reload = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -87,9 +87,9 @@ async def _served(configuration: Configuration, source: Path | None, load: Load 
             log(Noted("info", "worker listening", {"worker": given.place.index}))
             os.write(given.ready, b"1")
             os.close(given.ready)
-        tasks = [asyncio.create_task(_reloading(running.runtime, reload, load, log))]
-        if source is not None and load is not None:
-            tasks.append(asyncio.create_task(_watching(source, seen, reload)))
+        tasks = [asyncio.create_task(_reloading(running.runtime, reload, load, log, files))]
+        if files is not None and load is not None:
+            tasks.append(asyncio.create_task(_watching(files, reload)))
         try:
             await stop.wait()
             await _drain(running.runtime, log)
@@ -119,13 +119,15 @@ async def _drain(runtime: Runtime, log: Log) -> None:
         log(Noted("warning", "drain limit reached", {"in_flight": runtime.in_flight}))
 
 
-async def _reloading(runtime: Runtime, wanted: asyncio.Event, load: Load | None, log: Log) -> None:
+async def _reloading(runtime: Runtime, wanted: asyncio.Event, load: Load | None, log: Log, files: _Files | None) -> None:
     """Takes a new configuration each time one is wanted; a bad one is refused, logged and counted, and the old one stays."""
     while True:
         await wanted.wait()
         wanted.clear()
         if load is None:
             continue
+        if files is not None:
+            await asyncio.to_thread(files.look)  # what is read now need not be read again because it has changed
         try:
             await runtime.reload(await asyncio.to_thread(load))
             log.take(runtime.log)
@@ -133,20 +135,31 @@ async def _reloading(runtime: Runtime, wanted: asyncio.Event, load: Load | None,
             runtime.announce(ConfigReloaded(runtime.current.number, error))
 
 
-async def _watching(source: Path, seen: Mapping[Path, Identity | None], wanted: asyncio.Event) -> None:
+async def _watching(files: _Files, wanted: asyncio.Event) -> None:
     while True:
         await asyncio.sleep(WATCH)
-        now = {each: _identity(each) for each in seen}
-        if now != seen and now[source] is not None:
-            seen = await asyncio.to_thread(_identities, source)  # a changed file may name other files
+        if files.changed():
             wanted.set()
 
 
+class _Files:
+    """The configuration's file, and those that it names, as they were when they were last looked at."""
+
+    def __init__(self, source: Path) -> None:
+        self._source = source
+        self.look()
+
+    def look(self) -> None:
+        """Reads the file for the names in it: a changed one may name others."""
+        self._seen = {each: _identity(each) for each in sources(self._source)}
+
+    def changed(self) -> bool:
+        """Not while the file is away, as in the middle of a swap."""
+        now = {each: _identity(each) for each in self._seen}
+        return now != self._seen and now[self._source] is not None
+
+
 Identity = tuple[str, int, int, int]
-
-
-def _identities(source: Path) -> dict[Path, Identity | None]:
-    return {each: _identity(each) for each in sources(source)}
 
 
 def _identity(source: Path) -> Identity | None:

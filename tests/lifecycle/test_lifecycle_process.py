@@ -98,6 +98,17 @@ async def test_a_changed_file_is_taken_on_sighup_and_a_bad_one_refused(tmp_path:
         assert "asrproxy_config_reload_failures_total 1.0" in metrics
 
 
+async def test_a_change_that_a_signal_told_of_is_not_taken_again_by_the_watch(tmp_path: Path) -> None:
+    async with serving(tmp_path) as running:
+        file = tmp_path / "asrproxy.yaml"
+        file.write_text(file.read_text().replace("latency: 0s", "latency: 1ms"))
+        running.process.send_signal(signal.SIGHUP)
+        await running.logged("configuration taken")
+        await asyncio.sleep(2.5)  # longer than the watch takes to look
+        file.write_text(file.read_text().replace("latency: 1ms", "latency: 2ms"))
+        assert (await running.logged("configuration taken"))["generation"] == 3
+
+
 async def test_a_swapped_configmap_is_taken(tmp_path: Path) -> None:
     """The kubelet's way: a file that is a link through `..data`, which is swapped as a whole."""
     for generation in ("first", "second"):
