@@ -3,8 +3,9 @@
     python -m bench.long_speech [--minutes 10] [--pauses 0.4 1.5] [--speech ../shared/speech] [--only english chinese]
 
 Recordings of sentences are joined in random order, each followed by a pause with the noise of a room, until they are long enough. The
-provider is `local`: moonshine for English, whisper for Chinese (its weights have to be there). Recordings come from the folder `--speech`
-where there is one (`manifest.tsv` says what is said in them), from tests/data/speech and from the package moonshine-voice.
+provider is `local`: moonshine for English, whisper for Chinese (its weights have to be there), which leaves out sentences of a window that
+has several; with word times the sidecar sees where, and asks for them by themselves. Recordings come from the folder `--speech` where there
+is one (`manifest.tsv` says what is said in them), from tests/data/speech and from the package moonshine-voice.
 """
 
 from __future__ import annotations
@@ -98,13 +99,15 @@ def measured(name: str, engine: str, sentences: Sequence[Sentence], asked: argpa
     language = CHOICES[name][0]
     with local(engine, language) as running:
         alone = {each.name: text_of(running, room(chance, 0.3) + each.pcm + room(chance, 0.3)) for each in sentences}
-        whole = ask(running, tones.to_wav(pcm, RATE), words=False)
+        stitched = {"stitched": ask(running, tones.to_wav(pcm, RATE), words=False)}
+        if engine == "whisper":  # moonshine has no word times
+            stitched["stitched, with word times"] = ask(running, tones.to_wav(pcm, RATE), words=True)
         step = FIXED * RATE * 2
         fixed = [text_of(running, pcm[first : first + step]) for first in range(0, len(pcm), step)]
     reference = join([each.text for each in said], language)
     texts = {
         "one by one": (len(said), join([alone[each.name] for each in said], language)),
-        "stitched": (len(whole["segments"]), whole["text"]),
+        **{how: (sum(each["attempts"] for each in answer["segments"]), answer["text"]) for how, answer in stitched.items()},
         f"cut every {FIXED} s": (len(fixed), join(fixed, language)),
     }
     rates = {how: errors([reference], [text]) for how, (_, text) in texts.items()}
