@@ -50,7 +50,7 @@ class Backlog:
         """Up to `size` bytes that come next, whole samples; nothing when none came within `patience` seconds, or at the end."""
         if self._left < _SAMPLE and not self.ended:
             await self._wait(patience)
-        piece = self._kept.part(self._sent, self._sent + min(size, self._left // _SAMPLE * _SAMPLE))
+        piece = self._kept.part(self._sent, self._sent + min(size, self._left) // _SAMPLE * _SAMPLE)
         self._sent += len(piece)
         self._moved.set()
         return piece

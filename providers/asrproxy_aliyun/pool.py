@@ -114,11 +114,15 @@ class Pool:
         except (aiohttp.ClientConnectionError, OSError) as error:
             raise Garbled(f"the answer of {self.where} was cut in the middle") from error
 
-    def websocket(self, url: URL, headers: CIMultiDict[str], *, heartbeat: float) -> Any:
-        """A context manager: a WebSocket on a connection of its own."""
+    def websocket(self, url: URL, headers: CIMultiDict[str]) -> Any:
+        """A context manager: a WebSocket on a connection of its own.
+
+        Without pings: what is sent shows whether the line stands, a gateway that is slow for a moment must not lose all its lines at once,
+        and aiohttp's timer for them would hold each socket for as long again after its end.
+        """
         if self._single is None:
             raise RuntimeError("the pool is not started")
-        return self._single.ws_connect(url, headers=headers, heartbeat=heartbeat, compress=0, max_msg_size=2**22)
+        return self._single.ws_connect(url, headers=headers, compress=0, max_msg_size=2**22)
 
     def connections(self) -> Connections:
         idle = max(0, self._count.open() - self._busy)

@@ -20,9 +20,6 @@ from asrproxy_aliyun.protocol import Happening, Namespace, Started, State, Task
 from asrproxy_aliyun.settings import AliyunSettings
 from asrproxy_aliyun.status import error_of_http, network_errors, retry_after
 
-_HEARTBEAT: Final = 20.0
-"""Seconds without a frame of NLS's until a ping, which has to be answered in half of that. The vendor's SDK pings each 8 s to be kept
-connected; here live audio does that. A gateway that is slow for a moment must not lose every line at once."""
 _GOODBYE: Final = 0.5
 
 
@@ -141,7 +138,7 @@ class Lines:
     async def _fresh(self, token: str) -> Line:
         with network_errors(self._pool.where):
             try:
-                socket = await self._pool.websocket(self._url, CIMultiDict({"X-NLS-Token": token}), heartbeat=_HEARTBEAT)
+                socket = await self._pool.websocket(self._url, CIMultiDict({"X-NLS-Token": token}))
             except aiohttp.WSServerHandshakeError as error:
                 if error.status < 300:
                     raise Garbled(f"{self._pool.where} does not speak WebSocket", vendor_code=error.status) from error

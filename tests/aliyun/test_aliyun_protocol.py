@@ -152,6 +152,6 @@ async def test_a_caller_is_not_read_further_ahead_than_ten_seconds() -> None:
     for taken in range(1, 30):
         assert await backlog.take(100, 1.0) == bytes(100)
         assert read <= 100 * (taken + 11)
-        backlog.quiet()
+        backlog.given(speaking=False)
     filling.cancel()
     await asyncio.gather(filling, return_exceptions=True)
