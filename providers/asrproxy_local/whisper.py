@@ -14,9 +14,9 @@ FALLBACKS: Final = (0.0, 0.2, 0.4)
 invents: on 5 s of silence that took 13 s."""
 TOKENS_A_SECOND: Final = 16
 TOKENS_AT_LEAST: Final = 24
-TOKENS_OF_A_WINDOW: Final = 224
-"""Half of whisper's context. A limit below it keeps short audio out of loops (fast Mandarin is 7 tokens a second). A window full of
-speech has more, with its time stamps: cut off there, a minute of Mandarin lost whole sentences (errors of 17 % in place of 10)."""
+TOKENS_AT_MOST: Final = 224
+"""Half of whisper's context, as in its own decoder. Fast Mandarin is 7 tokens a second: who gets to the limit is in a loop."""
+WINDOW: Final = 30.0
 
 
 class Whisper:
@@ -53,7 +53,7 @@ class Whisper:
             initial_prompt=order.prompt,
             hotwords=order.vocabulary,
             condition_on_previous_text=False,  # one loop would become the prompt of the next window
-            max_new_tokens=most if (most := TOKENS_AT_LEAST + int(TOKENS_A_SECOND * seconds)) < TOKENS_OF_A_WINDOW else None,
+            max_new_tokens=min(TOKENS_AT_MOST, TOKENS_AT_LEAST + int(TOKENS_A_SECOND * min(seconds, WINDOW))),
             word_timestamps=order.words,
             vad_filter=True,
         )
