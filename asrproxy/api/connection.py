@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 from aiohttp import EMPTY_PAYLOAD, web
 from aiohttp.http import RawRequestMessage
@@ -14,9 +15,44 @@ from asrproxy.api.request import OTHER, RUNTIME, request_id_of
 from asrproxy.errors import BodyTimeout, InvalidParameter
 from asrproxy.events import RequestEnded
 
+LAST: Final = 1.0
+"""Seconds that whoever had connected by the end has for a request and its answer."""
+
+TURN: Final = 0.01
+QUIET: Final = 5
+"""Turns of the loop."""
+
 
 class Runner(web.AppRunner):
     """An AppRunner whose connections speak the contract also where aiohttp answers by itself."""
+
+    async def cleanup(self) -> None:
+        """Takes whoever waits in the kernel's queue, stops listening, lets all of them be answered, then closes.
+
+        aiohttp alone would close a connection whose request has not been read yet, and one whose body has not: with an unread body the
+        kernel resets it, and the answer is lost with it. What is in the queue when a listener closes is reset too.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST):
+                await self._take()
+        for site in list(self.sites):
+            await site.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST):
+                while self._unfinished():  # noqa: ASYNC110 -- connections announce nothing
+                    await asyncio.sleep(TURN)
+        await super().cleanup()
+
+    async def _take(self) -> None:
+        """Returns when some turns of the loop have brought nobody new (uvloop takes one connection a turn)."""
+        quiet, server = 0, self.server
+        while isinstance(server, _Server) and quiet < QUIET:
+            before = server.taken
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if server.taken == before else 0
+
+    def _unfinished(self) -> bool:
+        return self.server is not None and any(isinstance(each, _Connection) and each.unfinished for each in self.server.connections)
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
@@ -29,8 +65,10 @@ class _Server(web.Server):
             made.request_handler, request_factory=made.request_factory, handler_cancellation=made.handler_cancellation, **made._kwargs
         )
         self._app = app
+        self.taken = 0
 
     def __call__(self) -> RequestHandler:
+        self.taken += 1
         return _Connection(self._app, self, loop=asyncio.get_running_loop(), **self._kwargs)
 
 
@@ -46,6 +84,11 @@ class _Connection(RequestHandler):
         """Nobody waits for the rest of a head any more."""
         self._head_over()
         super().connection_lost(exc)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether its first request has not come yet, or it is at work on one, be it only that it takes the rest of a body."""
+        return self.transport is not None and (self._request_count == 0 or self._waiter is None)
 
     def data_received(self, data: bytes) -> None:
         """Bounds the time that a head may take, which aiohttp does not, and tells whoever reads a body that it turned out to be broken:
