@@ -63,7 +63,7 @@ class Admission:
         self._turns: Final = dict.fromkeys(WEIGHTS, 0.0)
         self._turn = 0.0
         self._waiting = 0
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: tuple[float, asyncio.Handle] | None = None
         self._usual: float | None = None
 
     def __call__(self, call: Call) -> Call:
@@ -104,7 +104,7 @@ class Admission:
     def close(self) -> None:
         """Ends the timer. Calls that still wait go on waiting until their own time is over."""
         if self._alarm is not None:
-            self._alarm.cancel()
+            self._alarm[1].cancel()
             self._alarm = None
 
     def _entered(self, context: Context) -> float | None:
@@ -176,9 +176,10 @@ class Admission:
         self.close()  # nobody waits, so nobody needs waking
 
     def _set_alarm(self, when: float) -> None:
-        if self._alarm is None or self._alarm.when() > when:
+        if self._alarm is None or self._alarm[0] > when:
             self.close()
-            self._alarm = asyncio.get_running_loop().call_at(when, self._ring)
+            # The moment beside the handle: for one that has passed meanwhile uvloop gives a handle that has none.
+            self._alarm = when, asyncio.get_running_loop().call_at(when, self._ring)
 
     def _ring(self) -> None:
         self._alarm = None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 from asrproxy.events import LimitWaited
 from asrproxy.plugin import Capabilities, DeadlineExceeded, RateLimited, Recognition, Throttled, Traffic
 from asrproxy.policy.rate import SLACK, Rate
-from tests.policy.policy_world import Heard, Vendor, context, outcome, policy, speech, stack, virtual_time
+from asrproxy.policy.stack import ProviderStack
+from tests.policy.policy_world import Heard, Vendor, as_is, context, outcome, policy, speech, stack, virtual_time
 
 ONCE = {"attempts": 1}
 
@@ -203,3 +206,29 @@ async def test_a_cancelled_waiter_gives_its_place_and_its_permit_to_the_next() -
     assert await third == "text"
     assert vendor.calls == [1000, 1000.5]  # the rate's permit came back as well
     assert tried.status()["in_flight"] == 0
+
+
+def test_a_loop_that_is_late_for_a_permit_loses_nobody() -> None:
+    """uvloop gives a moment that has passed a handle of another kind."""
+    uvloop = pytest.importorskip("uvloop")
+
+    class Late(Rate):
+        """Looks at it take so long that the moment has passed when the timer is set."""
+
+        looks = 0
+
+        def wait(self, now: float) -> float:
+            self.looks += 1
+            if self.looks > 6:
+                return 0.0
+            time.sleep(0.005)
+            return 0.002
+
+    async def story() -> None:
+        tried = ProviderStack(
+            "vendor", Vendor(takes=0), policy(), observer=Heard(), convert=as_is, random=Random(1), rate=Late(rate=500, burst=1)
+        )
+        assert await asyncio.gather(*(outcome(tried.call(speech(), context())) for _ in range(3))) == ["text"] * 3
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(story())
