@@ -30,7 +30,6 @@ from asrproxy_aliyun.timeline import Timeline
 from asrproxy_aliyun.token import Token, TokenLease
 from asrproxy_aliyun.websocket import Line, Lines, frame_size
 
-_END: Final = 10.0
 _FILL: Final = 0.1
 _STILL: Final = 2.0
 """Seconds in which a caller who was speaking sends nothing, after which the sentence is ended by silence."""
@@ -39,6 +38,8 @@ _PAUSES: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds at most before a try; drawn from 0 on, since a gateway that restarts drops everybody at once."""
 _LASTED: Final = 5.0
 """Seconds after which a task was no failure, though its line broke."""
+_LAST_WORDS: Final = 20.0
+"""Seconds for which a line is mended once the caller has ended: somebody waits for the last sentence and says nothing any more."""
 _AUDIBLE: Final = 328  # -40 dB of full scale
 _SPOKEN: Final = 0.25
 """The share of clear speech in what was sent that makes silence on the vendor's side a fault."""
@@ -105,12 +106,14 @@ class Live:
     async def _wait(self, error: ProviderError) -> None:
         """Before another try. Raises `error`: there were enough of them, or somebody else could go on meanwhile."""
         now = asyncio.get_running_loop().time()
-        if self._began is not None and now - self._began > _LASTED:
+        ended = self._backlog.ended
+        if self._began is not None and now - self._began > _LASTED and not ended:
             self._failures = 0
         if self._failures == 0:
             self._failing_since = now
         pause = random.uniform(0.0, _PAUSES[min(self._failures, len(_PAUSES) - 1)])
-        if self._failures >= self._settings.websocket.reconnects or now + pause - self._failing_since > self._context.patience:
+        patience = min(self._context.patience, _LAST_WORDS) if ended else self._context.patience
+        if self._failures >= self._settings.websocket.reconnects or now + pause - self._failing_since > patience:
             raise error
         self._failures += 1
         await asyncio.sleep(pause)
@@ -149,7 +152,7 @@ class Live:
     async def _begin(self, token: Token, stack: AsyncExitStack) -> tuple[Task, Line]:
         payload = start_payload(self._settings, self._options, transcriber=True, interim=True)
         task = Task(Namespace.TRANSCRIBER, self._settings.appkey.get_secret_value(), payload)
-        within = self._settings.websocket.begin
+        within = self._settings.websocket.answer
         try:
             async with asyncio.timeout(within):
                 return task, await stack.enter_async_context(self._lines.begun(task, token.id))
@@ -224,7 +227,7 @@ class Live:
             await line.say(task.stop())
             self._stopped = True
             # The listener waits for the end; should none come, the closed line tells it.
-            await asyncio.sleep(_END)
+            await asyncio.sleep(settings.answer)
             await line.close(0.1)
 
     def _silence(self) -> float:

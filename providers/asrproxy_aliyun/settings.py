@@ -46,7 +46,9 @@ class WebsocketSettings(Section):
     )
     reuse: bool = Field(False, description="A second sentence on the same connection; the vendor does not promise that it works.")
     keepalive: Seconds = Field(4.0, gt=0, lt=10, description="Live audio that pauses this long gets some silence: NLS hangs up after 10 s.")
-    begin: Seconds = Field(10.0, gt=0, description="Live audio: a task that has not begun by then has failed.")
+    answer: Seconds = Field(
+        10.0, gt=0, description="Live audio: a task that has not begun, or not ended after its stop, by then has failed."
+    )
     reconnects: int = Field(
         8,
         ge=0,

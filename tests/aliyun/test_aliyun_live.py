@@ -12,7 +12,7 @@ import pytest
 
 from asrproxy.plugin import AudioFormat, Interim, Refused, Sentence, StreamEvent, Unreachable, UnsupportedParameter
 from asrproxy.testing import tones
-from asrproxy_aliyun.emulator import Emulator, Outage
+from asrproxy_aliyun.emulator import Emulator, Outage, Scripted
 from tests.aliyun.making import RATE, Made, Make, context_of
 
 FORMAT = AudioFormat(RATE)
@@ -233,12 +233,17 @@ async def test_a_vendor_that_stays_away_ends_the_stream_with_its_error(make: Mak
         await _all(made, microphone)
 
 
-async def test_a_vendor_that_takes_calls_and_never_answers_ends_the_stream_too(make: Make, cloud: Emulator) -> None:
-    made = await make(transport="websocket", websocket={"reconnects": 2, "begin": 0.2})
+@pytest.mark.parametrize("when", ["before the task", "after its stop"])
+async def test_a_vendor_that_takes_calls_and_never_answers_ends_the_stream_too(make: Make, cloud: Emulator, when: str) -> None:
+    made = await make(transport="websocket", websocket={"reconnects": 2, "answer": 0.2})
     await made.text()
-    await cloud.gateway_outage(Outage.SILENT)
+    if when == "before the task":
+        await cloud.gateway_outage(Outage.SILENT)
+    else:
+        cloud.script(*[Scripted(silent=True)] * 3)
     microphone = Microphone()
     microphone.hear(bytes(3200))
+    microphone.end()
     with pytest.raises(Unreachable):
         await _all(made, microphone)
 

@@ -65,12 +65,27 @@ async def test_interim_texts_come_unless_they_are_switched_off(start: Start) -> 
         assert not any(each["type"] == "interim" for each in await session(client, SPEECH.render(), interim=False))
 
 
-@pytest.mark.parametrize(("rate", "step"), [(48_000, 9601), (44_100, 4410), (8_000, 1)])
-async def test_any_rate_in_frames_of_any_size(start: Start, rate: int, step: int) -> None:
+@pytest.mark.parametrize("configuration", [STREAMS, ONE_SHOT], ids=["streaming", "one-shot"])
+@pytest.mark.parametrize(("rate", "step"), [(48_000, 9601), (44_101, 4410), (11_025, 5001), (8_000, 401)])
+async def test_any_rate_in_frames_of_any_size(start: Start, configuration: str, rate: int, step: int) -> None:
     short = tones.compose(["天地玄黄"], lead=0.3, tail=0.3)
-    async with start(ONE_SHOT) as client:
-        told = await session(client, short.render(rate), rate, max(step, 401))
+    async with start(configuration) as client:
+        told = await session(client, short.render(rate), rate, step)
     assert [each["text"] for each in finals(told)] == ["天地玄黄"]
+    assert finals(told)[0]["start"] <= short.symbols[0].start + 0.02
+    assert told[-1]["duration"] == pytest.approx(short.duration, abs=0.01)
+
+
+async def test_a_sentence_that_takes_too_long_ends_the_session(start: Start) -> None:
+    """One-shot: each sentence has the policy's time, counted from its own end."""
+    hangs = ONE_SHOT.replace("streaming: false}", "streaming: false}, script: [{}, {hang: true}]") + "\npolicy: {timeout: 400ms}"
+    async with start(hangs) as client:
+        told = await session(client, SPEECH.render())
+        assert [each["text"] for each in finals(told)] == ["天地玄黄"]
+        assert told[-1]["error"]["code"] == "deadline_exceeded"
+        while client.sidecar.runtime.in_flight:
+            await asyncio.sleep(0.01)
+        assert (await client.get("/v1/status"))[1]["providers"]["tones"]["in_flight"] == 0
 
 
 @pytest.mark.parametrize("encoding", ["mulaw", "alaw"])
