@@ -93,18 +93,15 @@ class WholeRecording:
         """One piece to its segments."""
         if not voiced_seconds(piece.levels) and all(level & LEVEL > _SILENT for level in piece.levels):
             return
-        attempts: list[AttemptRecord] = []
         try:
-            recognition, cached = await self._recognition(piece, attempts)
+            recognition, attempts = await self._recognition(piece)
         except DeadlineExceeded:
             raise
         except AsrError as error:
             forget_frames(error)
             await self._cut(piece, 0.0, piece.end - piece.start, self._tell)
             return
-        finally:
-            self._attempts += attempts
-        sentences = list(self._of(piece, recognition, calls(attempts), cached))
+        sentences = list(self._of(piece, recognition, attempts))
         for start, end in self._bare(piece, recognition):
             while sentences and sentences[0].start < piece.start + end:
                 await self._tell(sentences.pop(0))
@@ -112,24 +109,25 @@ class WholeRecording:
         for sentence in sentences:
             await self._tell(sentence)
 
-    async def _recognition(self, piece: Piece, attempts: list[AttemptRecord]) -> tuple[Recognition, bool]:
-        """What the piece's call gave, and whether that was remembered."""
+    async def _recognition(self, piece: Piece) -> tuple[Recognition, int]:
+        """What the piece's call gave, and how many calls that took: none, it was remembered."""
         work = self._work
         utterance = Utterance(piece.pcm, work.format, piece.start)
         context = work.context(len(self._segments))
         key = await work.memory.key(utterance, context.options, work.route)
         if key is not None and (recalled := await work.memory.recall(key)) is not None:
-            return recalled, True
+            return recalled, 0
+        before = len(self._attempts)
         try:
             recognition = await work.call(utterance, context)
         finally:
-            attempts += (replace(record, segment=context.segment) for record in context.trail.records)
+            self._attempts += (replace(record, segment=context.segment) for record in context.trail.records)
             count_calls(work.stages, context.trail)
         if key is not None and not recognition.suspect:
             await work.memory.keep(key, recognition)
-        return recognition, False
+        return recognition, calls(self._attempts[before:])
 
-    def _of(self, piece: Piece, recognition: Recognition, attempts: int, cached: bool) -> Iterator[Segment]:
+    def _of(self, piece: Piece, recognition: Recognition, attempts: int) -> Iterator[Segment]:
         """A segment for each sentence; one for the whole piece where the vendor does not say where they are."""
         sentences = recognition.sentences
         if sentences is None:
@@ -149,7 +147,7 @@ class WholeRecording:
                 words=None if recognition.words is None else shifted(tuple(its), piece.start),
                 # Where one call ends and the next begins without a pause, both have heard the same second: both are kept.
                 suspect=recognition.suspect or (piece.forced_start and not number) or (piece.forced_end and last),
-                cached=cached,
+                cached=not attempts,
                 language=recognition.language,
             )
 

@@ -354,7 +354,7 @@ class _Resampler:
         if source_rate > _FASTEST:
             raise InvalidAudio(f"the audio claims {source_rate} samples a second, more than {_FASTEST}: its header is damaged")
         graph = Graph()
-        if hasattr(graph, "threads"):  # PyAV 15 and later
+        if hasattr(graph, "threads"):  # not in the oldest PyAV that is taken
             graph.threads = 1
         self._source = graph.add(
             "abuffer", sample_rate=str(source_rate), sample_fmt=sample_format, channel_layout=layout, time_base=f"1/{source_rate}"
