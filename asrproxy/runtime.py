@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 START: Final = 20.0
 """Seconds that a provider's `start` may take before it counts as failed; slow loading belongs into the provider's own task."""
 CLOSE: Final = 5.0
+AWAKE: Final = 5.0
+"""Seconds that a reload waits for new providers to be ready; one that takes longer is taken as it is."""
 
 ProviderFactory = Callable[[str], type[Provider]]
 
@@ -217,7 +219,8 @@ class Runtime:
         )
 
     async def reload(self, configuration: Configuration) -> None:
-        """Takes a checked configuration for new requests. Providers whose entry is unchanged go on, with their connections and circuits.
+        """Takes a checked configuration for new requests. Providers whose entry is unchanged go on, with their connections and circuits;
+        new ones have `AWAKE` seconds to get ready (a token, a model), in which requests go on as before.
 
         Raises ConfigError, and the old one stays: `server.listen` and `server.ops_listen` need a restart.
         """
@@ -229,6 +232,11 @@ class Runtime:
             if getattr(configuration, key) != getattr(self._first, key):
                 raise ConfigError(f"{key} changed: that needs a restart")
         new = await self._open(old.number + 1, configuration, old.opened)
+        try:
+            await _awake([each for name, each in new.opened.items() if old.opened.get(name) is not each])
+        except BaseException:
+            await new.aclose()
+            raise
         self._current = new
         self._take(configuration)
         self._retired.add(old)
@@ -389,3 +397,10 @@ class Runtime:
 def _decoders(wanted: int, place: Place | None) -> int:
     """Decoder processes of this worker: one a core between all workers, where the configuration does not say."""
     return max(1, cores() // place.of) if place is not None and not wanted else wanted
+
+
+async def _awake(new: Sequence[Opened]) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(AWAKE):
+            while not all(each.stack.available().ready for each in new):  # noqa: ASYNC110 -- a provider's health announces nothing
+                await asyncio.sleep(0.02)

@@ -68,7 +68,9 @@ Order = Callable[[Sequence[Member], Context], Sequence[Member]]
 class Failover:
     """A call at the first provider that can serve it; when that fails for good, at the next, within the deadline.
 
-    Passed over, with the reason in the trail: who cannot do what is asked, and who says that it cannot answer now while another one can.
+    Passed over, with the reason in the trail: who cannot do what is asked, and who says that it cannot answer now while another one can;
+    that one is asked after all when the others have failed, since it may have woken up, and asking costs less than refusing.
+
     Moves on after every error that another provider might not have: also Refused (it has other credentials) and Rejected (what one vendor
     makes of the caller's audio is no law: the core has decoded it, so it is audio). Not after a defect of the request itself.
 
@@ -87,25 +89,25 @@ class Failover:
         """The route's call."""
         members = self._members if self._order is None else self._order(self._members, context)
         able = [member for member in members if self._can(member, utterance, context)]
-        able = self._awake(able, context)
+        able, asleep = self._awake(able, context)
         errors: list[tuple[Member, AsrError]] = []
         raced: list[Member] = []
         try:
-            for place, member in enumerate(able):
+            for place, member in enumerate((*able, *asleep)):
                 if member in raced:
                     continue
                 if errors:
                     before, why = errors[-1]
                     self._observer(FailedOver(context.request_id, self._route, before.name, member.name, why, context.trace))
                     del before, why
-                call, later = member.call, able[place + 1 :]
+                call, later = member.call, able[place + 1 :] if place < len(able) else asleep[place + 1 - len(able) :]
                 if self._race is not None and place == 0:
                     call, later = self._race(call, self._second(able, raced, errors)), able[2:]
                 try:
                     return await call(utterance, self._share(context, later))
                 except MOVES_ON as error:
                     errors.append((member, error))
-                    if isinstance(error, CircuitOpen | RateLimited | UnsupportedParameter):
+                    if member not in asleep and isinstance(error, CircuitOpen | RateLimited | UnsupportedParameter):
                         _pass_over(member, error.message, context, _word(error))
                 if context.remaining() <= 0:
                     break
@@ -127,18 +129,18 @@ class Failover:
         _pass_over(member, reason, context, "unsupported")
         return False
 
-    def _awake(self, able: list[Member], context: Context) -> list[Member]:
-        """Without those that say that they cannot answer now; all of them when all say so, as asking costs less than refusing."""
+    def _awake(self, able: list[Member], context: Context) -> tuple[list[Member], list[Member]]:
+        """Those that say that they can answer now, and those that do not; when none can, all are taken for awake."""
         if len(able) < 2:
-            return able
+            return able, []
         states = [(member, member.available()) for member in able]
         ready = [member for member, health in states if health.ready]
         if not ready:
-            return able
+            return able, []
         for member, health in states:
             if not health.ready:
                 _pass_over(member, health.reason or "not ready", context, "not_ready")
-        return ready
+        return ready, [member for member, health in states if not health.ready]
 
     def _second(self, able: list[Member], raced: list[Member], errors: list[tuple[Member, AsrError]]) -> Call:
         """What runs beside the first: the next provider, or the first once more when it is alone."""

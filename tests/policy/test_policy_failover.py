@@ -106,6 +106,14 @@ async def test_when_nobody_says_that_he_can_they_are_asked_all_the_same() -> Non
 
 
 @virtual_time
+async def test_who_was_not_ready_is_asked_after_all_when_the_others_have_failed() -> None:
+    waking = Vendor(text="awake by now", state=Health(ready=False, reason="waiting for the first token"))
+    told = context()
+    assert (await two(waking, Vendor(errors=[Unavailable("down")] * 9)).call(speech(), told)).text == "awake by now"
+    assert [(record.provider, record.outcome) for record in told.trail.records] == [("a", "skipped"), ("b", "failed"), ("a", "ok")]
+
+
+@virtual_time
 async def test_our_own_limit_at_one_provider_moves_on_and_is_no_call() -> None:
     first, second = Vendor(takes=10), Vendor(text="second")
     limits = {"concurrency": 1, "queue": 0}
