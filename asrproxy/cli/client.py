@@ -130,6 +130,11 @@ class Sidecar:
             reason = os.strerror(number) if number else str(error) or "no answer in time"
             return f"no sidecar answers at {self.url} ({reason}): start one with `asrproxy serve`, name one with --url, or give -c FILE"
 
+    async def reach(self) -> None:
+        """Raises Failed where nothing can be asked of it."""
+        if (reason := await self.unreachable()) is not None:
+            raise Failed(reason)
+
     async def ready(self, within: float) -> None:
         """Returns when it says that it is ready, or after that many seconds: its answers say then what is wrong."""
         until = asyncio.get_running_loop().time() + within

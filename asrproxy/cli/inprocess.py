@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from asrproxy.cli.client import Sidecar, calling
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 READY: Final = 60.0
 """Seconds that a provider may take to load a model; after them calls are made all the same, and say what is wrong."""
+
+
+def sidecar_of(configuration: Configuration | None, url: str, token: str | None) -> AbstractAsyncContextManager[Sidecar]:
+    """One of the command's own where there is a configuration, else the one at `url`, which need not be there. Raises ConfigError."""
+    return own_sidecar(configuration) if configuration is not None else calling(url, token)
 
 
 @asynccontextmanager

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
-from asrproxy.cli.client import Failed, Sidecar, calling, failure_of
-from asrproxy.cli.inprocess import own_sidecar
+from asrproxy.cli.client import Failed, Sidecar, failure_of
+from asrproxy.cli.inprocess import sidecar_of
 from asrproxy.cli.sound import Sound, recorded
 from asrproxy.errors import ConfigError
 
@@ -75,10 +75,7 @@ async def _listen(wanted: Wanted, configuration: Configuration | None, url: str,
         async with AsyncExitStack() as stack:
             # The sound first: without one nobody has to wait for a sidecar to start.
             sound = await stack.enter_async_context(_sound(wanted))
-            if configuration is not None:
-                sidecar = await stack.enter_async_context(own_sidecar(configuration))
-            else:
-                sidecar = await stack.enter_async_context(calling(url, token))
+            sidecar = await stack.enter_async_context(sidecar_of(configuration, url, token))
             await _Session(wanted, sidecar).run(sound)
     except (Failed, ConfigError) as error:
         return _failed(error)

@@ -31,10 +31,8 @@ async def _show(url: str, token: str | None, *, every: float | None, as_json: bo
     from asrproxy.cli.client import Failed, calling
 
     async with calling(url, token) as sidecar:
-        if (reason := await sidecar.unreachable()) is not None:
-            print(f"asrproxy: {reason}", file=sys.stderr)
-            return 1
         try:
+            await sidecar.reach()
             status = await sidecar.status()
             if as_json:
                 print(json.dumps(status, ensure_ascii=False, indent=2))

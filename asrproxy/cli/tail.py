@@ -35,10 +35,8 @@ async def _tail(url: str, token: str | None, lines: int, *, follow: bool, failed
     from asrproxy.cli.client import Failed, calling
 
     async with calling(url, token) as sidecar:
-        if (reason := await sidecar.unreachable()) is not None:
-            print(f"asrproxy: {reason}", file=sys.stderr)
-            return 1
         try:
+            await sidecar.reach()
             found = await sidecar.recent(after=0, limit=max(1, lines))
             last, requests = found["last"], found["requests"] if lines else []
             while True:

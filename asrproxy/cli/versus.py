@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from asrproxy.cli.client import Failed, Sidecar, calling
 from asrproxy.cli.columns import columns
-from asrproxy.cli.inprocess import own_sidecar
+from asrproxy.cli.inprocess import sidecar_of
 from asrproxy.cli.recordings import Missing, Recording, recordings
 from asrproxy.errors import ConfigError
 from asrproxy.text.distance import Difference, difference
@@ -109,15 +109,11 @@ async def _compare(wanted: Comparing, configuration: Configuration | None, url: 
             failed += 1
     async with AsyncExitStack() as stack:
         try:
-            if configuration is not None:
-                sidecar = await stack.enter_async_context(own_sidecar(configuration))
-            else:
-                sidecar = await stack.enter_async_context(calling(url, token))
-        except ConfigError as error:
+            sidecar = await stack.enter_async_context(sidecar_of(configuration, url, token))
+            if configuration is None:
+                await sidecar.reach()
+        except (ConfigError, Failed) as error:
             _say(f"asrproxy: {error}")
-            return 1
-        if configuration is None and (reason := await sidecar.unreachable()) is not None:
-            _say(f"asrproxy: {reason}")
             return 1
         pairs: list[Pair] = []
         waiting = iter([each for each in found if isinstance(each, Recording)])
@@ -234,10 +230,8 @@ def _line(pair: Pair, wanted: Comparing) -> dict[str, Any]:
 
 async def _shadows(url: str, token: str | None, *, as_json: bool) -> int:
     async with calling(url, token) as sidecar:
-        if (reason := await sidecar.unreachable()) is not None:
-            _say(f"asrproxy: {reason}")
-            return 1
         try:
+            await sidecar.reach()
             status = await sidecar.status()
         except Failed as error:
             _say(f"asrproxy: {error}")

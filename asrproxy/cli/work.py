@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from asrproxy.cli.client import Failed, OnEvent, Sidecar, calling
-from asrproxy.cli.inprocess import own_sidecar
+from asrproxy.cli.client import Failed, OnEvent, Sidecar
+from asrproxy.cli.inprocess import sidecar_of
 from asrproxy.cli.progress import Progress, progress
 from asrproxy.cli.recordings import Missing, Recording, Share, recordings, targets
 from asrproxy.errors import ConfigError
@@ -68,15 +68,11 @@ async def _recognize(work: Work, configuration: Configuration | None, url: str, 
         found = [each for each in found if isinstance(each, Missing) or not ways[each].exists()]
     async with AsyncExitStack() as stack:
         try:
-            if configuration is not None:
-                sidecar = await stack.enter_async_context(own_sidecar(configuration))
-            else:
-                sidecar = await stack.enter_async_context(calling(url, token))
-        except ConfigError as error:
+            sidecar = await stack.enter_async_context(sidecar_of(configuration, url, token))
+            if configuration is None:
+                await sidecar.reach()
+        except (ConfigError, Failed) as error:
             _say(f"asrproxy: {error}")
-            return 1
-        if configuration is None and (reason := await sidecar.unreachable()) is not None:
-            _say(f"asrproxy: {reason}")
             return 1
         bar = stack.enter_context(progress(len(found)))
         batch = _Batch(work, sidecar, bar, [each for each in found if isinstance(each, Recording)], ways)
