@@ -16,7 +16,10 @@ HEARTBEAT: Final = 15.0
 
 
 class EventStream:
-    """The events of one answer. Until the first is told (or `open` is called) a failure can still be an ordinary answer with its status."""
+    """The events of one answer. Until the first is told (or `open` is called) a failure can still be an ordinary answer with its status.
+
+    A caller that was told the last one may be the first to hang up, which cancels the handler: it was answered, and is counted so.
+    """
 
     def __init__(self, request: web.Request, request_id: str) -> None:
         self._request = request
@@ -24,6 +27,7 @@ class EventStream:
             headers={"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store", "X-Request-Id": request_id}
         )
         self._turn = asyncio.Lock()
+        self._over = False
 
     @property
     def opened(self) -> bool:
@@ -40,14 +44,24 @@ class EventStream:
         """One event, with a name where the reader goes by names."""
         await self._write(b"" if event is None else b"event: " + event.encode() + b"\n", dumped(data))
 
-    async def mark(self, data: bytes) -> None:
-        """An event that is not JSON."""
+    async def last(self, data: object, event: str | None = None) -> None:
+        """Like `tell`, for the last event."""
+        await self.tell(data, event)
+        self._over = True
+
+    async def last_mark(self, data: bytes) -> None:
+        """A last event that is not JSON."""
         await self._write(b"", data)
+        self._over = True
 
     async def end(self) -> web.StreamResponse:
         """Nothing more comes."""
-        await self.open()
-        await self._response.write_eof()
+        try:
+            await self.open()
+            await self._response.write_eof()
+        except (ConnectionResetError, asyncio.CancelledError):
+            if not self._over:
+                raise
         return self._response
 
     @asynccontextmanager
@@ -58,7 +72,11 @@ class EventStream:
             yield
         finally:
             beating.cancel()
-            await asyncio.gather(beating, return_exceptions=True)
+            try:
+                await asyncio.gather(beating, return_exceptions=True)
+            except asyncio.CancelledError:
+                if not self._over:
+                    raise
 
     async def _write(self, name: bytes, data: bytes) -> None:
         await self.open()

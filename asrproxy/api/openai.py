@@ -97,12 +97,12 @@ async def _streamed(request: web.Request, recognizer: Recognizer, body: Upload, 
             account.finished(transcript)
             await tell(deltas.rest(transcript))
             await stream.tell({"type": "transcript.text.done", "text": transcript.text})
-            await stream.mark(b"[DONE]")
+            await stream.last_mark(b"[DONE]")
         except AsrError as error:
             if not stream.opened:
                 raise
             account.failed(error)
-            await stream.tell({"type": "error", "error": error_body(error, ask.order.origin.request_id)})
+            await stream.last({"type": "error", "error": error_body(error, ask.order.origin.request_id)})
     return await stream.end()
 
 

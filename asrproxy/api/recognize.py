@@ -81,10 +81,10 @@ async def _streamed(request: web.Request, recognizer: Recognizer, body: Upload, 
         try:
             transcript = await recognizer.transcribe(body.spool, ask.order, account.stages, listen)
             account.finished(transcript)
-            await stream.tell(transcript_body(transcript, request_id, account.cost), "result")
+            await stream.last(transcript_body(transcript, request_id, account.cost), "result")
         except AsrError as error:
             account.failed(error)
-            await stream.tell({"error": error_body(error, request_id)}, "error")
+            await stream.last({"error": error_body(error, request_id)}, "error")
     return await stream.end()
 
 

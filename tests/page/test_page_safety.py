@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from asrproxy.api.sidecar import Sidecar
 from tests.page.conftest import SERVER, TONES, Open, Start, choose, file, script, wav
@@ -170,6 +171,29 @@ async def test_a_token_is_asked_for_and_stays_in_the_tab(start: Start, look: Ope
         await dialog.get_by_role("button", name="Forget it").click()
         await expect(page.locator("#health")).to_have_text("Token needed")
         assert await page.evaluate("sessionStorage.length") == 0
+
+
+async def test_a_second_token_is_not_judged_by_the_answer_to_the_first(start: Start, look: Open) -> None:
+    """A look that began with the first one may still be under way when the second is given."""
+    async with start(LOCKED) as running, look(running) as page:
+        dialog, second_is_given, first_was_held = page.get_by_role("dialog"), asyncio.Event(), asyncio.Event()
+
+        async def held(route: Route) -> None:
+            if route.request.headers.get("authorization") == "Bearer guess":
+                first_was_held.set()
+                await second_is_given.wait()
+            await route.continue_()
+
+        await expect(dialog).to_contain_text("This sidecar asks for a token")
+        await page.route("**/v1/status", held)
+        await dialog.get_by_label("Token").fill("guess")
+        await page.keyboard.press("Enter")
+        await first_was_held.wait()
+        await dialog.get_by_label("Token").fill(TOKEN)
+        await page.keyboard.press("Enter")
+        second_is_given.set()
+        await expect(dialog).to_be_hidden()
+        await expect(page.locator("#health")).to_have_text("Ready")
 
 
 async def test_a_recording_that_was_refused_for_want_of_a_token_is_sent_again_with_it(start: Start, look: Open) -> None:

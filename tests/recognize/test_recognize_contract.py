@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import ClientSession, FormData, UnixConnector
 
+from asrproxy.events import RequestEnded
 from asrproxy.testing import tones
 from tests.recognize.conftest import Client, Start
 
@@ -107,6 +108,26 @@ async def test_events_end_with_the_whole_answer(client: Client) -> None:
     assert [name for name, _ in events][-2:] == ["segment", "result"]
     assert events[-1][1]["text"] == TEXT
     assert events[-1][1]["segments"] == [events[-2][1]]
+
+
+@pytest.mark.parametrize("failing", [False, True])
+async def test_who_hangs_up_after_the_last_event_was_answered(start: Start, failing: bool) -> None:
+    """Clients do as soon as they have what they came for; their requests are no hang-ups in the log and the metrics."""
+    script = ", script: [{times: always, error: rejected}]" if failing else ""
+    text = f'server: {{listen: ["127.0.0.1:0"], ops_listen: []}}\nproviders: {{tones: {{type: fake{script}}}}}\n'
+    last = b"event: error" if failing else b"event: result"
+    async with start(text) as client:
+        host, _, port = client.sidecar.url.removeprefix("http://").rpartition(":")
+        head = f"POST /v1/recognize?stream=true HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(WAV)}\r\n\r\n"
+        for _ in range(20):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(head.encode() + WAV)
+            await reader.readuntil(last)
+            await reader.readuntil(b"\n\n")
+            writer.transport.abort()
+        while len(ended := [each for each in client.events if isinstance(each, RequestEnded)]) < 20:
+            await asyncio.sleep(0.01)
+        assert {each.status for each in ended} == {200}
 
 
 async def test_the_accept_header_asks_for_events_too(client: Client) -> None:

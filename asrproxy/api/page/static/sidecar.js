@@ -31,6 +31,12 @@ export class Sidecar extends EventTarget {
     return this.#looking;
   }
 
+  /** Looks once more: what is under way now may have begun with another token. */
+  async lookAnew() {
+    await this.#looking;
+    return this.look();
+  }
+
   async #look() {
     try {
       this.status = await get("v1/status");

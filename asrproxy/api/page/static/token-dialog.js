@@ -44,7 +44,7 @@ export class TokenDialog extends EventTarget {
   async #use(value) {
     if (!value) return at("-value").focus();
     useToken(value);
-    await this.#sidecar.look();
+    await this.#sidecar.lookAnew();
     at("-refused").hidden = !this.#refused;
     if (this.#refused) return at("-value").select();
     at("").close();
@@ -54,6 +54,6 @@ export class TokenDialog extends EventTarget {
   #forget() {
     useToken("");
     at("").close();
-    this.#sidecar.look();
+    this.#sidecar.lookAnew();
   }
 }
