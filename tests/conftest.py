@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,10 @@ def shared_speech() -> Path:
     if not (SHARED_SPEECH / "manifest.tsv").is_file():
         pytest.skip(f"the shared recordings are not here ({SHARED_SPEECH.name} beside the checkout)")
     return SHARED_SPEECH
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _earlier_modules_are_not_searched_for_garbage() -> None:
+    """A process that has run half of the suite holds millions of objects: a collection stops the loop for longer than Redis is given."""
+    gc.collect()
+    gc.freeze()

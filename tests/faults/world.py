@@ -32,6 +32,8 @@ ATTEMPT = 0.6
 RESET = 0.6
 GRACE = 0.5
 """Seconds beyond its deadline within which a request is answered, on a machine that does nothing else."""
+PATIENCE = 60.0
+"""Seconds after which what is still held is held for good."""
 LOADED = 8.0
 """How many times slower a busy machine may be before the test fails."""
 
@@ -124,11 +126,13 @@ class World:
 
     async def rests(self, before: Held | None = None) -> Held:
         """Returns when nothing is under way and no connection to the vendor is kept; nothing more is held than before."""
+        ends = asyncio.get_running_loop().time() + PATIENCE
         while True:
             held = held_now(self.folder)
             busy = self.running.runtime.in_flight or self.cloud.in_flight or self.status()["in_flight"] or self.status()["pool"]["open"]
             if not busy and (before is None or held.no_more_than(before)):
                 return held
+            assert asyncio.get_running_loop().time() < ends, f"busy: {busy}; held: {held}; before: {before}; {asyncio.all_tasks()}"
             await asyncio.sleep(0.02)
 
     async def recovers(self) -> None:
