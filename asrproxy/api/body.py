@@ -18,6 +18,9 @@ from asrproxy.errors import AsrError, BodyTimeout, InvalidAudio, InvalidParamete
 
 SLOWEST: Final = 512
 """Bytes a second, on average: below the slowest codec that is taken (AMR at 4.75 kbit/s) nobody is sending audio."""
+LEAD: Final = 10
+"""Silences for which what came early may make up: a codec sends hardly anything while nobody speaks. More than that, and whoever has sent a
+lot would hold his connection for days with a byte now and then."""
 LONGEST_FIELD: Final = 16_384
 FIELDS: Final = 32
 AUDIO_PARTS: Final = ("audio", "file")
@@ -150,12 +153,14 @@ class Upload:
 class _Pace:
     """Moves a time limit on as bytes come; one timer a second at most."""
 
-    __slots__ = ("_began", "_limit", "_moved", "_silence", "_time")
+    __slots__ = ("_limit", "_moved", "_paid", "_silence", "_size", "_time")
 
     def __init__(self, limit: asyncio.Timeout, silence: float) -> None:
         self._limit, self._silence = limit, silence
         self._time = asyncio.get_running_loop().time
-        self._began = self._moved = self._time()
+        self._moved = self._time()
+        self._size = 0
+        self._paid = self._moved + silence  # the moment until which it came fast enough, whatever follows
 
     def got(self, size: int) -> None:
         """`size` bytes have come in all."""
@@ -164,7 +169,9 @@ class _Pace:
             return
         self._moved = now
         self._limit.reschedule(now + self._silence)
-        if (passed := now - self._began) > self._silence and size < passed * SLOWEST:
+        self._paid = min(self._paid + (size - self._size) / SLOWEST, now + LEAD * self._silence)
+        self._size = size
+        if now > self._paid:
             raise BodyTimeout(f"the body comes slower than {SLOWEST} bytes a second")
 
 

@@ -18,6 +18,10 @@ from asrproxy.events import RequestEnded
 LAST: Final = 1.0
 """Seconds that whoever had connected by the end has for a request and its answer."""
 
+AFTER_LATE: Final = 1.0
+"""Seconds that a connection is still heard after a 408, so that the answer arrives. aiohttp's ten stay for whoever was refused for another
+reason: he may be sending all the while, and read only then."""
+
 TURN: Final = 0.01
 QUIET: Final = 5
 """Turns of the loop."""
@@ -117,9 +121,14 @@ class _Connection(RequestHandler):
         return self._refusal(request, InvalidParameter(f"the request is not proper HTTP/1.1: {said or 'it cannot be read'}"))
 
     def finish_response(self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None) -> Any:
-        """An HTTPException comes here only from before the guard: an `Expect` that is not `100-continue`."""
+        """An HTTPException comes here only from before the guard: an `Expect` that is not `100-continue`.
+
+        Whoever did not finish his body is not waited for again.
+        """
         if isinstance(resp, web.HTTPException):
             resp = self._refusal(request, InvalidParameter("only `Expect: 100-continue` can be met", param="Expect"))
+        if resp.status == web.HTTPRequestTimeout.status_code:
+            self._lingering_time = AFTER_LATE
         return super().finish_response(request, resp, start_time)
 
     def _head_over(self) -> None:
