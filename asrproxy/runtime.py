@@ -137,6 +137,7 @@ class Runtime:
         self._provider_type = provider_type
         self._stack = AsyncExitStack()
         self._retired: set[Generation] = set()
+        self._most = 0
         self._retiring: set[asyncio.Task[None]] = set()
         self._current: Generation
         self.fleet: Fleet | None = None
@@ -187,6 +188,7 @@ class Runtime:
         """The newest generation, held until the request ends, whatever is reloaded meanwhile."""
         held = self._current
         held.requests += 1
+        self._most = max(self._most, self.in_flight)
         held.idle.clear()
         try:
             yield held
@@ -250,6 +252,11 @@ class Runtime:
     def in_flight(self) -> int:
         """Requests being worked on, of every generation."""
         return self._current.requests + sum(each.requests for each in self._retired)
+
+    def most_in_flight(self) -> int:
+        """The most requests that were worked on at once since this was last called."""
+        most, self._most = self._most, self.in_flight
+        return most
 
     async def drained(self) -> None:
         """Returns when no request is being worked on."""
