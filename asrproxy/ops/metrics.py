@@ -206,6 +206,10 @@ class Metrics:
             for family in (self._sent, self._sent_bytes, self._billed, self._retries):
                 family(provider)
             self._circuit_changes(provider, "open")
+            for limit in ("rate", "concurrency"):
+                self._refusals(provider, limit)
+            for reason in ("budget", "deadline"):
+                self._unretried(provider, reason)
 
     def _route(self, name: str) -> str:
         return name if name in self._routes else NONE
