@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
 from asrproxy.api.openai_form import Granularity
 from asrproxy.model import Segment, Transcript
 from asrproxy.text import join
 
 JsonObject = dict[str, Any]
+NOT_MEASURED: Final = ("avg_logprob", "no_speech_prob", "seek", "tokens")
+"""Fields of a segment that only Whisper has of its own decoding."""
 
 
 def plain(transcript: Transcript) -> JsonObject:
@@ -35,6 +37,7 @@ def verbose(transcript: Transcript, granularities: Collection[Granularity], *, t
         ]
     if not granularities or Granularity.SEGMENT in granularities:
         body["segments"] = [_segment(segment, temperature) for segment in transcript.segments]
+        body["not_measured"] = NOT_MEASURED
     return body
 
 
@@ -74,9 +77,9 @@ def _usage(transcript: Transcript) -> JsonObject:
 
 
 def _segment(segment: Segment, temperature: float) -> JsonObject:
-    """Every field is a number in OpenAI's description, and clients in strict languages insist on it.
+    """Every field is there and none is null: clients in strict languages insist on OpenAI's types, and programs compare the numbers.
 
-    Nobody here measures `avg_logprob` and `no_speech_prob`: they are 0, which any threshold lets pass.
+    Nobody here measures `avg_logprob` and `no_speech_prob`: they are 0, which any threshold lets pass, and `not_measured` says so.
     """
     return {
         "id": segment.index,

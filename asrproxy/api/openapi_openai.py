@@ -75,11 +75,16 @@ def schemas() -> Schema:
             "text": _TEXT,
             "tokens": {"type": "array", "items": {"type": "integer"}},
             "temperature": _NUMBER,
-            "avg_logprob": _NUMBER | {"description": "0: not measured."},
+            "avg_logprob": _NUMBER | {"description": "0: see not_measured."},
             "compression_ratio": _NUMBER,
-            "no_speech_prob": _NUMBER | {"description": "0: not measured."},
+            "no_speech_prob": _NUMBER | {"description": "0: see not_measured."},
         }
     )
+    unmeasured = {
+        "type": "array",
+        "items": _TEXT,
+        "description": "Fields of the segments that nobody measured: there for clients that insist.",
+    }
     model = _object({"id": _TEXT, "object": {"const": "model"}, "created": {"type": "integer"}, "owned_by": _TEXT})
     verbose = _object({"task": {"const": "transcribe"}, "language": _TEXT, "duration": _NUMBER, "text": _TEXT, "usage": usage})
     return {
@@ -87,7 +92,7 @@ def schemas() -> Schema:
         "OpenAIVerboseTranscription": verbose
         | {
             "properties": verbose["properties"]
-            | {"words": {"type": "array", "items": word}, "segments": {"type": "array", "items": segment}}
+            | {"words": {"type": "array", "items": word}, "segments": {"type": "array", "items": segment}, "not_measured": unmeasured}
         },
         "OpenAIModel": model,
         "OpenAIModels": _object({"object": {"const": "list"}, "data": {"type": "array", "items": model}}),

@@ -35,6 +35,15 @@ async def test_plain_formats_are_text(client: Official) -> None:
         assert TEXT in answer
 
 
+async def test_verbose_json_says_which_of_openais_figures_nobody_measured(client: Official) -> None:
+    answer = await client.create(file=("long.wav", LONG), response_format="verbose_json", language="zh")
+    assert answer.model_extra["not_measured"] == ["avg_logprob", "no_speech_prob", "seek", "tokens"]
+    for segment in answer.segments:
+        assert (segment.avg_logprob, segment.no_speech_prob, segment.seek, segment.tokens) == (0, 0, 0, [])
+    words = await client.create(file=("long.wav", LONG), response_format="verbose_json", language="zh", timestamp_granularities=["word"])
+    assert "not_measured" not in words.model_extra  # it speaks of segments, and there are none
+
+
 async def test_verbose_json_has_the_times_that_were_asked_for(client: Official) -> None:
     for granularities in ([], ["word"], ["segment"], ["word", "segment"]):
         asked = {"timestamp_granularities": granularities} if granularities else {}
