@@ -86,7 +86,10 @@ class Unauthorized(CallerError):
 
 
 class Forbidden(CallerError):
-    """A web page of another origin, or a host name that is not ours: a browser may not spend the user's money through localhost."""
+    """A web page of another origin, or a host name that is not ours: a browser may not spend the user's money through localhost.
+
+    Also what the configuration says is not to be had, such as transcripts that are not kept.
+    """
 
 
 class NotFound(CallerError):

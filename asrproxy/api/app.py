@@ -22,7 +22,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def create_api(runtime: Runtime, metrics: Metrics, latency: Latency, recent: Recent, *, together: Path | None = None) -> web.Application:
-    """Everything a pod's own containers may call. Opens nothing. together: where health and metrics of all workers are answered."""
+    """Everything a pod's own containers may call. Opens nothing. together: where health, metrics and last requests of all workers are."""
     app = web.Application(middlewares=[guard], client_max_size=runtime.server.max_body)
     app[RUNTIME] = runtime
     app[health.METRICS] = metrics
@@ -35,12 +35,13 @@ def create_api(runtime: Runtime, metrics: Metrics, latency: Latency, recent: Rec
     app.router.add_get("/v1/models", openai.models)
     app.router.add_get("/v1/models/{name}", openai.model)
     app.router.add_get("/v1/status", status.status)
-    app.router.add_get("/v1/recent", recent_requests.recent)
     app.router.add_get("/openapi.json", openapi.openapi)
     add_page(app)
     if together is None:
         _add_health(app)
+        app.router.add_get("/v1/recent", recent_requests.recent)
     else:
+        app.router.add_get("/v1/recent", recent_requests.recent_of_all(together))
         for path in ("/livez", "/readyz", "/metrics"):
             app.router.add_get(path, relay(together))
     return app
@@ -52,6 +53,14 @@ def create_ops(runtime: Runtime, metrics: Metrics) -> web.Application:
     app[RUNTIME] = runtime
     app[health.METRICS] = metrics
     _add_health(app)
+    return app
+
+
+def create_own(runtime: Runtime, metrics: Metrics, recent: Recent) -> web.Application:
+    """What the supervisor of a worker asks it, over a socket that no one else reaches."""
+    app = create_ops(runtime, metrics)
+    app[recent_requests.RECENT] = recent
+    app.router.add_get("/v1/recent", recent_requests.recent)
     return app
 
 

@@ -124,7 +124,9 @@ def _recognize() -> dict[str, Any]:
 
 
 def _recent() -> dict[str, Any]:
-    described = _plain("The last requests: when, how, how long; never what was said.", {"type": "object"}, secured=True)
+    described = _plain(
+        "The last requests: when, how, how long; what was said only where it is kept and asked for.", {"type": "object"}, secured=True
+    )
     numbers = (
         ("after", "maximum", LAST, "Only those after that one."),
         ("limit", "maximum", REQUESTS, "The newest so many; 50."),
@@ -133,6 +135,8 @@ def _recent() -> dict[str, Any]:
         {"name": name, "in": "query", "required": False, "schema": {"type": "integer", "minimum": 0, bound: value}, "description": text}
         for name, bound, value, text in numbers
     ]
+    said = "With what was said; 403 unless log.transcripts keeps it."
+    parameters.append({"name": "transcripts", "in": "query", "required": False, "schema": {"type": "boolean"}, "description": said})
     described["responses"]["400"] = _problem("invalid_parameter")
     described["responses"]["200"]["links"] = {"next": {"operationId": "recent", "parameters": {"after": "$response.body#/last"}}}
     return described | {"operationId": "recent", "parameters": parameters}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from asrproxy.api.app import create_api, create_ops
+from asrproxy.api.app import create_api, create_ops, create_own
 from asrproxy.api.connection import Runner
 from asrproxy.config.models import Configuration, TracingSettings
 from asrproxy.discovery import provider_type
@@ -25,7 +25,7 @@ from asrproxy.ops.latency import Latency
 from asrproxy.ops.logs import Log
 from asrproxy.ops.loop_lag import watch_loop
 from asrproxy.ops.metrics import Metrics
-from asrproxy.ops.recent import Recent
+from asrproxy.ops.recent import Recent, common_ticks
 from asrproxy.place import Place
 from asrproxy.runtime import Runtime
 
@@ -64,7 +64,8 @@ async def sidecar(
 
     place: it is one of several workers, listens on the sockets that are `given`, and answers its supervisor's questions.
     """
-    metrics, latency, recent = Metrics(routes=configuration.accounts(), providers=configuration.providers), Latency(), Recent()
+    metrics, latency = Metrics(routes=configuration.accounts(), providers=configuration.providers), Latency()
+    recent = Recent(ticks=None if place is None else common_ticks)
     listeners: list[Observer] = [metrics, latency, recent, *observers, *([] if log is None else [log])]
 
     def announce(event: Event) -> None:
@@ -90,6 +91,7 @@ async def sidecar(
             return replace(runtime.figures(), spans=None if tracing is None else tracing.figures(), log_lines_dropped=dropped)
 
         metrics.watch(look)
+        recent.watch(lambda: runtime.log.transcripts)
         stack.push_async_callback(_ended, asyncio.create_task(watch_loop(announce), name="loop-lag"))
         server = configuration.server
         if place is None:
@@ -97,7 +99,7 @@ async def sidecar(
             ops_urls = await _listening(stack, create_ops(runtime, metrics), server.ops_listen, "server.ops_listen")
         else:
             urls = await _handed(stack, create_api(runtime, metrics, latency, recent, together=place.together), given)
-            ops_urls = await _listening(stack, create_ops(runtime, metrics), (f"unix:{place.own}",), "worker")
+            ops_urls = await _listening(stack, create_own(runtime, metrics, recent), (f"unix:{place.own}",), "worker")
         yield Sidecar(runtime, urls, ops_urls)
 
 

@@ -12,20 +12,22 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Final
 
 from aiohttp import ClientError, web
 
 from asrproxy.api.problems import of_aiohttp
+from asrproxy.api.recent import Asked, gathered
 from asrproxy.api.render import dumped
 from asrproxy.api.request import request_id_of
 from asrproxy.api.sidecar import BACKLOG, SHUTDOWN, listen, remove_stale
-from asrproxy.api.together import asked
+from asrproxy.api.together import TIMEOUT, asked, passed_on
 from asrproxy.config.models import Configuration
 from asrproxy.cores import cores
 from asrproxy.errors import ConfigError
@@ -35,10 +37,13 @@ from asrproxy.ops.merge import ASKED, merged
 from asrproxy.place import Place
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Route = tuple[str, Handler]
 RESTART: Final = (0.1, 5.0)
 """Seconds before a worker that ended is started again: at first, and at most; it doubles while they end soon."""
 SETTLED: Final = 60.0
 """Seconds after which a worker's end is not taken for a failed start."""
+HEARD: Final = 2.0
+"""Seconds that a worker gets to say its last requests: a person waits for those of the others."""
 GRACE: Final = 5.0
 """Seconds beyond the drain limit after which a worker is killed."""
 
@@ -256,15 +261,28 @@ class _Sockets:
 
 @asynccontextmanager
 async def _answering(supervisor: Supervisor, addresses: Sequence[str], folder: Path) -> AsyncIterator[None]:
-    """Health and metrics of the whole sidecar, on the ops addresses and for the workers' API ports."""
-    app = web.Application(middlewares=[_shaped])
+    """Health and metrics of the whole sidecar on the ops addresses; the same, and the last requests, for the workers' API ports."""
     answers = _Answers(supervisor)
-    for path, handler in (("/livez", answers.livez), ("/readyz", answers.readyz), ("/metrics", answers.metrics)):
+    public: list[Route] = [("/livez", answers.livez), ("/readyz", answers.readyz), ("/metrics", answers.metrics)]
+    try:
+        async with (
+            _listening([*public, ("/v1/recent", answers.recent)], (f"unix:{folder / 'ops.sock'}",)),
+            _listening(public, addresses),
+        ):
+            yield
+    finally:
+        _remove(addresses)
+
+
+@asynccontextmanager
+async def _listening(routes: Sequence[Route], addresses: Sequence[str]) -> AsyncIterator[None]:
+    app = web.Application(middlewares=[_shaped])
+    for path, handler in routes:
         app.router.add_get(path, handler)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN)
     await runner.setup()
     try:
-        for address in (f"unix:{folder / 'ops.sock'}", *addresses):
+        for address in addresses:
             try:
                 await listen(runner, address)
             except OSError as error:
@@ -272,7 +290,6 @@ async def _answering(supervisor: Supervisor, addresses: Sequence[str], folder: P
         yield
     finally:
         await runner.cleanup()
-        _remove(addresses)
 
 
 def _remove(addresses: Sequence[str]) -> None:
@@ -283,7 +300,7 @@ def _remove(addresses: Sequence[str]) -> None:
 
 
 class _Answers:
-    """The three handlers."""
+    """The handlers."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
@@ -308,12 +325,20 @@ class _Answers:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """All workers' together."""
-        answers = await self._ask("/metrics", ASKED)
+        answers = await self._ask("/metrics", {"Accept": ASKED})
         texts = [(index, answer[1].decode()) for index, answer in answers if answer is not None and answer[0] == 200]
         body, content_type = merged(texts, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
 
-    async def _ask(self, path: str, accept: str = "*/*", *, only_ready: bool = False) -> list[tuple[int, tuple[int, bytes, str] | None]]:
+    async def recent(self, request: web.Request) -> web.Response:
+        """All workers' last requests in one order; `unheard` are those that do not say theirs."""
+        answers = await self._ask(request.path_qs, passed_on(request), HEARD)
+        said = {index: json.loads(answer[1]) for index, answer in answers if answer is not None and answer[0] == 200}
+        return _json(gathered(said, Asked.of(request)) | {"unheard": [index for index, _ in answers if index not in said]})
+
+    async def _ask(
+        self, path: str, headers: Mapping[str, str] = MappingProxyType({}), timeout: float = TIMEOUT, *, only_ready: bool = False
+    ) -> list[tuple[int, tuple[int, bytes, str] | None]]:
         """Each worker's answer, None: it gave none."""
         workers = [
             worker
@@ -323,7 +348,7 @@ class _Answers:
 
         async def one(worker: Worker) -> tuple[int, tuple[int, bytes, str] | None]:
             try:
-                return worker.place.index, await asked(worker.place.own, path, accept)
+                return worker.place.index, await asked(worker.place.own, path, headers, timeout)
             except (OSError, ClientError, TimeoutError):
                 return worker.place.index, None
 

@@ -87,9 +87,10 @@ class Sidecar:
         """What `/v1/status` says. Raises Failed."""
         return await self._asked("/v1/status")
 
-    async def recent(self, *, after: int, limit: int) -> dict[str, Any]:
+    async def recent(self, *, after: int, limit: int, transcripts: bool = False) -> dict[str, Any]:
         """What `/v1/recent` says. Raises Failed."""
-        return await self._asked(f"/v1/recent?after={after}&limit={limit}")
+        said = "&transcripts=true" if transcripts else ""
+        return await self._asked(f"/v1/recent?after={after}&limit={limit}{said}")
 
     async def _asked(self, path: str) -> dict[str, Any]:
         try:

@@ -333,7 +333,9 @@ class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
     transcripts: bool = Field(
-        False, description="Write what was recognised into each request's line; else no text of a caller is in the log."
+        False,
+        description="Write what was recognised into each request's line, and keep it for `asrproxy tail --transcripts`; "
+        "else no text of a caller is in the log.",
     )
 
 

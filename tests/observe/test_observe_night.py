@@ -13,6 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from asrproxy.config.load import loads
+from asrproxy.config.models import Configuration
+from asrproxy.discovery import provider_type
+from asrproxy.events import RequestEnded
+from asrproxy.ops.recent import CHARACTERS, REQUESTS, Recent
 from asrproxy.testing import tones
 from tests.lifecycle.test_lifecycle_process import serving
 from tests.recognize.conftest import Client, Start, start
@@ -59,13 +64,95 @@ async def test_the_last_requests_are_told_in_order_and_without_their_texts(start
         assert [each["request_id"] for each in one["requests"]] == ["bad"]
 
 
+KEEPING = TEXT + "log: {transcripts: true}\n"
+
+
+async def test_what_was_said_is_told_where_it_is_kept_and_asked_for(start: Start) -> None:
+    async with start(KEEPING) as client:
+        await client.post(WAV, headers=TOKEN)
+        await client.post(WAV, headers=TOKEN)
+        _, body = await client.get("/v1/recent?transcripts=true", headers=TOKEN)
+        assert [each["text"] for each in body["requests"]] == ["天地玄黄", ""]
+        for query in ("", "?transcripts=false"):
+            _, body = await client.get("/v1/recent" + query, headers=TOKEN)
+            assert len(body["requests"]) == 2
+            assert "天地" not in json.dumps(body, ensure_ascii=False)
+        assert (await client.get("/v1/recent?transcripts=true"))[0].status == 401
+        assert (await client.get("/v1/recent?transcripts=true", ops=True, headers=TOKEN))[0].status == 404
+
+
+async def test_what_was_said_is_not_kept_unless_the_configuration_says_so(start: Start) -> None:
+    async with start(TEXT) as client:
+        await client.post(WAV, headers=TOKEN)
+        answer, body = await client.get("/v1/recent?transcripts=true", headers=TOKEN)
+        assert (answer.status, body["error"]["code"], body["error"]["param"]) == (403, "forbidden", "transcripts")
+        assert "log.transcripts" in body["error"]["message"]
+        await client.sidecar.runtime.reload(configured(KEEPING))
+        await client.post(WAV, headers=TOKEN | {"X-Request-Id": "failed"})
+        _, body = await client.get("/v1/recent?transcripts=true", headers=TOKEN)
+        assert [each["text"] for each in body["requests"]] == [None, ""]  # of the one before, nothing had been kept
+
+
+async def test_what_was_said_is_forgotten_when_it_may_not_be_kept_any_more(start: Start) -> None:
+    async with start(KEEPING) as client:
+        await client.post(WAV, headers=TOKEN)
+        await client.sidecar.runtime.reload(configured(TEXT))
+        assert (await client.get("/v1/recent?transcripts=true", headers=TOKEN))[0].status == 403
+        await client.sidecar.runtime.reload(configured(KEEPING))
+        _, body = await client.get("/v1/recent?transcripts=true", headers=TOKEN)
+        assert [each["text"] for each in body["requests"]] == [None]
+
+
+def test_of_long_texts_only_the_newest_are_kept() -> None:
+    recent = Recent()
+    for place in range(REQUESTS + 20):
+        recent(ended(str(place), text=f"{place} " + "很" * 10_000))
+    texts = [each["text"] for each in recent.after(0, REQUESTS, transcripts=True)]
+    kept = [each for each in texts if each is not None]
+    assert 0 < sum(map(len, kept)) <= CHARACTERS
+    assert texts == [None] * (REQUESTS - len(kept)) + kept
+    assert kept[-1].startswith(f"{REQUESTS + 19} ")
+    for _ in range(REQUESTS):
+        recent(ended("quiet", text=None))
+    recent(ended("last", text="很" * CHARACTERS))  # the room of those that are gone is free again
+    assert recent.after(0, 1, transcripts=True)[0]["text"] == "很" * CHARACTERS
+
+
+async def test_tail_shows_what_was_said_only_when_told_to(start: Start) -> None:
+    async with start(KEEPING) as client:
+        await client.post(WAV, headers=TOKEN | {"X-Request-Id": "good"})
+        _, out, _ = await run(client, "tail", "--transcripts")
+        assert re.search(r' good\n    "天地玄黄"$', out, re.MULTILINE)
+        _, out, _ = await run(client, "tail", "--transcripts", "--json")
+        assert json.loads(out)["text"] == "天地玄黄"
+        for words in (("tail",), ("tail", "--json")):
+            assert "天地" not in (await run(client, *words))[1]
+    async with start(TEXT) as client:
+        status, out, err = await run(client, "tail", "--transcripts")
+        assert (status, out, err.count("\n")) == (1, "", 1)
+        assert "log.transcripts" in err
+
+
+def configured(text: str) -> Configuration:
+    return loads(text, "test.yaml", environ={}, provider_settings=lambda name: provider_type(name).Settings)
+
+
+def ended(request_id: str, *, text: str | None) -> RequestEnded:
+    return RequestEnded(
+        request_id=request_id, method="POST", endpoint="/v1/recognize", route="default", caller="other", status=200, code=None,
+        seconds=0.1, audio_seconds=1.0, body_bytes=10, text=text,
+    )  # fmt: skip
+
+
 async def test_they_are_for_those_with_a_token_and_not_on_the_ops_port(start: Start) -> None:
     async with start(TEXT) as client:
         assert (await client.get("/v1/recent"))[0].status == 401
         assert (await client.get("/v1/recent", ops=True, headers=TOKEN))[0].status == 404
 
 
-@pytest.mark.parametrize("query", ["after=-1", "after=x", "limit=501", "limit=1e3", "other=1", "after=99999999999999999999"])
+@pytest.mark.parametrize(
+    "query", ["after=-1", "after=x", "limit=501", "limit=1e3", "other=1", "transcripts=yes", "after=99999999999999999999"]
+)
 async def test_a_question_that_makes_no_sense_is_refused_by_name(start: Start, query: str) -> None:
     async with start(TEXT) as client:
         answer, body = await client.get(f"/v1/recent?{query}", headers=TOKEN)

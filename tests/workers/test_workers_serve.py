@@ -102,6 +102,60 @@ async def test_every_worker_answers_and_the_counts_are_one_sidecars(tmp_path: Pa
                     assert answer.status == 200
 
 
+async def test_the_last_requests_of_all_are_told_whichever_is_asked_none_twice_and_none_left_out(tmp_path: Path) -> None:
+    keeping = "log: {transcripts: true}"
+    async with serving(tmp_path, FAKE.format(latency="0s"), rest=keeping, server="drain: 20s, tokens: [night]") as running:
+        running.api.headers["Authorization"] = "Bearer night"
+        told: list[dict[str, Any]] = []
+        last = calls = 0
+
+        async def look(path: str) -> None:
+            nonlocal last
+            async with running.api.get(f"/v1/recent?after={last}&limit=500{path}") as answer:
+                body = await answer.json()
+                assert (answer.status, body["unheard"]) == (200, [])
+            assert all(last < each["number"] <= body["last"] for each in body["requests"])
+            told.extend(body["requests"])
+            last = body["last"]
+
+        while len({each["worker"] for each in told}) < 3:
+            texts = asyncio.gather(*(running.text() for _ in range(5)))
+            while not texts.done():  # looked at while they come
+                await look("&transcripts=true")
+            await texts
+            calls += 5
+        await look("&transcripts=true")
+        assert len(told) == calls == len({each["request_id"] for each in told})
+        assert [each["number"] for each in told] == sorted(each["number"] for each in told)
+        assert {each["text"] for each in told} == {"天地玄黄"}
+        async with running.api.get("/v1/recent?limit=2") as answer:
+            text = await answer.text()
+            assert [each["request_id"] for each in json.loads(text)["requests"]] == [each["request_id"] for each in told[-2:]]
+            assert "天地" not in text
+        for headers, session, expected in (({"Authorization": "Bearer other"}, running.api, 401), ({}, running.ops, 404)):
+            async with session.get("/v1/recent?transcripts=true", headers=headers) as answer:
+                assert answer.status == expected
+        async with running.api.get("/v1/recent?after=x") as answer:
+            assert (answer.status, (await answer.json())["error"]["param"]) == (400, "after")
+
+
+async def test_a_worker_that_does_not_say_its_last_requests_is_named(tmp_path: Path) -> None:
+    async with serving(tmp_path, FAKE.format(latency="0s"), workers=2) as running:
+        await running.until_all_answered(2)
+        async with ClientSession(running.url, connector=TCPConnector(limit=1)) as api:  # one connection, so one worker
+            async with api.get("/v1/status") as answer:
+                answering = (await answer.json())["worker"]["index"]
+            [halted] = [each for each in running.workers() if json.loads(each.cmdline()[-1])["index"] != answering]
+            halted.send_signal(signal.SIGSTOP)
+            try:
+                async with api.get("/v1/recent") as answer:
+                    heard = await answer.json()
+            finally:
+                halted.send_signal(signal.SIGCONT)
+        assert heard["unheard"] == [1 - answering]
+        assert {each["worker"] for each in heard["requests"]} == {answering}
+
+
 async def test_a_unix_socket_reaches_them_too(tmp_path: Path) -> None:
     async with serving(tmp_path, FAKE.format(latency="0s")):
         connector = UnixConnector(str(tmp_path / "api.sock"))
