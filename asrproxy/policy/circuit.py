@@ -23,7 +23,7 @@ OPEN: Final = pybreaker.STATE_OPEN
 
 RECENT: Final = 20
 """Calls that are looked back at before a run of failures opens the circuit."""
-MOSTLY: Final = 0.6
+MOSTLY: Final = 0.7
 """The share of them that must have failed."""
 MEMORY: Final = 60.0
 """Seconds after which a call says nothing about now."""

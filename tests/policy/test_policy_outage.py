@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from random import Random
 
 import pytest
 
 from asrproxy.events import CircuitChanged, RetryRefused
 from asrproxy.plugin import CircuitOpen, Recognition, Throttled, Unavailable
+from asrproxy.policy.circuit import Circuit
 from tests.policy.policy_world import Heard, Vendor, context, outcome, policy, route, speech, stack, virtual_time
 
 CALLS = 5_000
@@ -52,6 +54,28 @@ def test_with_a_fifth_of_calls_failing_and_two_retries_ninety_nine_in_a_hundred_
 
         story(seed)
     assert good >= 0.99 * 3 * CALLS
+
+
+@virtual_time
+async def test_a_circuit_hardly_ever_opens_for_runs_of_failures_that_come_by_chance() -> None:
+    """Five in a row come every few thousand calls where a fifth fails. Opening for them would cost a minute of answers each time."""
+    random, heard = Random(1), Heard()
+    circuit = Circuit(name="vendor", settings=policy().circuit, observer=heard)
+    run = longest = 0
+
+    async def fails(*_: object) -> Recognition:
+        if run:
+            raise Unavailable("by chance")
+        return Recognition("text")
+
+    guarded = circuit(fails)
+    for _ in range(60 * CALLS):
+        run = run + 1 if random.random() < 0.2 else 0
+        longest = max(longest, run)
+        with suppress(Unavailable):
+            await guarded(speech(), context())
+    assert longest >= 2 * policy().circuit.failures - 3
+    assert heard.of(CircuitChanged) == []
 
 
 @virtual_time
