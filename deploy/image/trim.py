@@ -7,7 +7,8 @@ import re
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,11 +33,14 @@ SYSTEM = {
     "usr/lib/*-linux-gnu/libnss_compat*": "NIS",
     "usr/lib/*-linux-gnu/libnss_hesiod*": "Hesiod",
     "usr/lib/*-linux-gnu/libnsl*": "NIS",
+    "usr/lib/*-linux-gnu/libexpatw*": "XML in wide characters: Python has it in UTF-8",
+    "usr/lib/*-linux-gnu/engines-*": "OpenSSL's, for hardware",
     "usr/lib/locale": "nothing here asks for a locale but C",
     "usr/bin/[!p]*": "glibc's programs, some of them shell scripts",
     "usr/sbin/*": "glibc's and ca-certificates' programs",
     "usr/share/pixmaps": "icons",
     "usr/share/gdb": "a debugger's",
+    "usr/share/gcc": "a debugger's",
     "usr/share/applications": "menus",
     "usr/share/binfmts": "a registration",
     "usr/share/lintian": "packaging",
@@ -87,20 +91,42 @@ PACKAGE_PARTS = {
     "numpy/distutils": "builds packages",
     "numpy/f2py": "a Fortran compiler's",
     "numpy/typing": "type checkers'",
-    "pygments/lexers/_*_builtins.py": "words of languages that nobody shows here",
+    "pygments/lexers/[!_]*.py": "languages whose code nobody shows here",
+    "pygments/lexers/_*_builtins.py": "words of those languages",
 }
 
-ENCODERS = ("libx265", "libSvtAv1Enc")
-"""Video encoders in PyAV's FFmpeg, which links them: 28 MB that a decoder of audio never calls. Python binds every function of a library
-when it loads it, so in their place stands one with the same names, each of which ends the process: that of a decoder, which costs one
-request. x264 and libwebp stay (FFmpeg refers to data of theirs), and so do libdav1d and libvpx: a recording may be the sound of a
-film, and FFmpeg looks into its picture to tell what it is."""
+KEPT = ("pygments/lexers/python.py", "pygments/lexers/special.py")
+"""Of these: rich shows tracebacks with them."""
 
-ABSENT = "x265_api_get"
-"""Asked by FFmpeg for each depth of colour when it lists its encoders; NULL says that there is none."""
+HOLLOW = {
+    "libx265": "encodes pictures",
+    "libSvtAv1Enc": "encodes pictures",
+    "libx264": "encodes pictures",
+    "libwebp": "encodes pictures",
+    "libwebpmux": "encodes pictures",
+    "libmp3lame": "encodes sound",
+    "libswscale": "changes the size of pictures",
+    "libgnutls": "speaks TLS: a decoder has no network",
+    "libasound": "sound cards",
+    "libxcb": "screens",
+    "libxcb-shm": "screens",
+    "libxcb-shape": "screens",
+    "libxcb-xfixes": "screens",
+    "libvpl": "pictures in a graphics card",
+}
+"""Libraries that PyAV's FFmpeg links and a decoder of audio never calls: 42 MB with what only they need. Python binds every function of a
+library when it loads it, so in their place stands one with the same names, each of which ends the process: that of a decoder, which
+costs one request. libdav1d and libvpx stay: a recording may be the sound of a film, and FFmpeg looks into its picture to tell what it
+is."""
+
+ANSWERS = {"x265_api_get": "nothing", "swscale_version": "nothing", "swscale_configuration": "empty", "swscale_license": "empty"}
+"""What is called all the same. FFmpeg asks x265 for each depth of colour when it lists its encoders: NULL says that there is none. PyAV
+asks every library of FFmpeg for its version and how it was built, in letters."""
 
 TRAP = {"x86_64": "ud2", "aarch64": "udf #0"}
-NULL = {"x86_64": "xor %eax, %eax\nret", "aarch64": "mov x0, #0\nret"}
+NOTHING = {"x86_64": "xor %eax, %eax\nret", "aarch64": "mov x0, #0\nret"}
+EMPTY = {"x86_64": "lea empty(%rip), %rax\nret", "aarch64": "adr x0, empty\nret"}
+BEGIN = '.section .note.GNU-stack,"",%progbits\n.text\n.balign 16\nempty: .zero 16\n'
 
 
 def system(root: Path, *, stdlib: str) -> None:
@@ -114,9 +140,9 @@ def system(root: Path, *, stdlib: str) -> None:
 
 
 def packages(site: Path) -> None:
-    """The wheels' part: what is for developers, symbols, and encoders."""
+    """The wheels' part: what is for developers, symbols, and libraries that are not called."""
     for pattern in PACKAGE_PARTS:
-        _remove(site, pattern)
+        _remove(site, pattern, kept=[site / each for each in KEPT])
     for folder in [each for each in site.rglob("tests") if each.is_dir()]:
         shutil.rmtree(folder, ignore_errors=True)
     for pattern in EVERYWHERE:
@@ -129,8 +155,9 @@ def packages(site: Path) -> None:
         if not each.parent.name.endswith(".libs"):  # those were cut to fit by auditwheel, and strip breaks some of them
             _strip(each)
     for folder in site.glob("av.libs"):
-        for name in ENCODERS:
+        for name in HOLLOW:
             _hollow_out(folder, name)
+        _remove_unlinked(folder)
 
 
 def check_links(root: Path, *, site: str) -> None:
@@ -174,8 +201,10 @@ def _files(root: Path) -> Iterator[Path]:
     return (each for each in root.rglob("*") if each.is_symlink() or each.is_file())
 
 
-def _remove(folder: Path, pattern: str) -> None:
+def _remove(folder: Path, pattern: str, *, kept: Sequence[Path] = ()) -> None:
     for each in folder.glob(pattern):
+        if each in kept:
+            continue
         if each.is_dir() and not each.is_symlink():
             shutil.rmtree(each)
         else:
@@ -199,25 +228,66 @@ def _fits(library: Path) -> bool:
 
 
 def _hollow_out(folder: Path, name: str) -> None:
-    """Puts a library in its place that has the functions which the others in the folder ask for, and nothing in them."""
-    [library] = folder.glob(f"{name}-*.so*")
-    offered = _symbols("--defined-only", library)
-    asked = set().union(*(_symbols("--undefined-only", each) for each in folder.iterdir() if each != library))
-    machine = platform.machine()
-    code = "".join(
-        f".globl {each}\n.type {each}, @function\n{each}:\n{(NULL if each.startswith(ABSENT) else TRAP)[machine]}\n"
-        for each in sorted(offered & asked)
+    """Puts a library in its place that has the names, and their versions, which FFmpeg and PyAV ask for, and nothing behind them."""
+    [library] = folder.glob(f"{name}-[0-9a-f]*.so*")
+    others = [each for each in (*folder.iterdir(), *folder.with_suffix("").rglob("*.so")) if each != library]
+    asked = {(each.name, each.version) for other in others for each in _symbols("--undefined-only", other)}
+    offered = sorted(each for each in _symbols("--defined-only", library) if (each.name, each.version) in asked)
+    versions = sorted({each.version for each in offered if each.version})
+    script = "".join(
+        f"{version} {{ global: {' '.join(f'{each.name};' for each in offered if each.version == version)} }};\n" for version in versions
     )
     with TemporaryDirectory() as work:
-        source, assembled = Path(work) / "trap.s", Path(work) / "trap.o"
-        source.write_text(f'.text\n{code}.section .note.GNU-stack,"",%progbits\n')
+        source, assembled, script_file = Path(work) / "trap.s", Path(work) / "trap.o", Path(work) / "versions"
+        source.write_text(BEGIN + "".join(map(_nothing_behind, offered)))
+        script_file.write_text(script)
         subprocess.run(["as", "-o", str(assembled), str(source)], check=True)
-        subprocess.run(["ld", "-shared", "-s", "-soname", library.name, "-o", str(library), str(assembled)], check=True)
+        versioned = ["--version-script", str(script_file)] if versions else []
+        subprocess.run(["ld", "-shared", "-s", *versioned, "-soname", library.name, "-o", str(library), str(assembled)], check=True)
 
 
-def _symbols(option: str, library: Path) -> set[str]:
-    listed = subprocess.run(["nm", "-D", option, "--format=just-symbols", str(library)], capture_output=True, text=True, check=True).stdout
-    return {line.partition("@")[0] for line in listed.splitlines()}
+def _nothing_behind(symbol: _Symbol) -> str:
+    name, machine = symbol.name, platform.machine()
+    if symbol.is_function:
+        [answer] = [answer for asked, answer in ANSWERS.items() if name.startswith(asked)] or ["trap"]
+        code = {"trap": TRAP, "nothing": NOTHING, "empty": EMPTY}[answer][machine]
+        return f".text\n.globl {name}\n.type {name}, %function\n{name}:\n{code}\n"
+    return f".data\n.balign 16\n.globl {name}\n.type {name}, %object\n.size {name}, {symbol.size}\n{name}: .zero {symbol.size}\n"
+
+
+def _remove_unlinked(folder: Path) -> None:
+    """Libraries that neither an extension nor another library that stays asks for."""
+    linked: set[str] = set()
+    waiting = {name for each in folder.with_suffix("").rglob("*.so") for name in _needed(each)}
+    while waiting:
+        name = waiting.pop()
+        if (folder / name).exists() and name not in linked:
+            linked.add(name)
+            waiting |= set(_needed(folder / name))
+    for each in folder.iterdir():
+        if each.name not in linked:
+            each.unlink()
+
+
+@dataclass(frozen=True, order=True)
+class _Symbol:
+    """Of a library. version: where it has versions; empty: none. size: bytes, of data."""
+
+    name: str
+    version: str
+    is_function: bool
+    size: int
+
+
+def _symbols(option: str, library: Path) -> set[_Symbol]:
+    command = ["nm", "-D", option, "--format=posix", "--radix=d", str(library)]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = set()
+    for line in listed.splitlines():
+        name, kind, *rest = line.split()
+        name, _, version = name.partition("@")
+        found.add(_Symbol(name, version.lstrip("@"), kind in "TtWiI", int(rest[1]) if len(rest) > 1 else 0))
+    return found
 
 
 def _is_elf(path: Path) -> bool:
