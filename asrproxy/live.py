@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -200,7 +201,8 @@ def _patient(context: MakeContext, patience: float) -> MakeContext:
 
 
 async def _resampled(pieces: AsyncIterator[bytes], source: AudioFormat, target: AudioFormat) -> AsyncIterator[bytes]:
-    resampler = Resampler(source.sample_rate, target.sample_rate)
+    # In a thread: two odd rates have a filter that takes a while to make. The next session of the two has it at once.
+    resampler = await asyncio.to_thread(Resampler, source.sample_rate, target.sample_rate)
     async for piece in pieces:
         if out := resampler.feed(piece):
             yield out

@@ -193,7 +193,7 @@ def _compile(root: Path, *below: str, sources: bool) -> None:
 
 def _try(root: Path) -> None:
     """Whether the packages load at all after what was taken from them; the tests say whether they work."""
-    imports = "import aiohttp, av, cryptography.hazmat.bindings._rust, numpy, pydantic, redis, uvloop, webrtcvad, yaml"
+    imports = "import aiohttp, av, cryptography.hazmat.bindings._rust, google.protobuf, pydantic, redis, uvloop, webrtcvad, yaml"
     _run([str(PYTHON), "-IB", "-c", f"import sys; sys.path[:0] = [{str(root / SITE)!r}]; {imports}"])
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Final
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of the standard library's; from Python 3.13 on it is audioop-lts
+    from audioop import rms
+
 _FRAME: Final = 0.02
-_LOUD: Final = 200.0
+_LOUD: Final = 200
 """Root mean square of a frame with something in it: -44 dB of full scale."""
-_STRETCH: Final = 3000
-"""Frames looked at in one go: a recording of hours must not be widened all at once."""
 _LEAD: Final = 0.1
 """Seconds kept before the first loud frame of a sentence, so that a soft beginning is not cut off."""
 
@@ -54,16 +57,12 @@ class SentenceFinder:
 
     def feed(self, samples: bytes) -> list[Begun | Ended]:
         """samples: mono s16le, any number of bytes."""
-        import numpy
-
         data = self._rest + samples
         whole = len(data) - len(data) % self._frame_bytes
         self._rest = data[whole:]
         found: list[Begun | Ended] = []
-        for at in range(0, whole, stretch := _STRETCH * self._frame_bytes):
-            frames = numpy.frombuffer(data[at : min(whole, at + stretch)], "<i2").reshape(-1, self._frame_bytes // 2).astype(numpy.float32)
-            for loud in (frames * frames).mean(axis=1) > _LOUD * _LOUD:
-                found += self._frame(bool(loud))
+        for at in range(0, whole, self._frame_bytes):
+            found += self._frame(rms(data[at : at + self._frame_bytes], 2) >= _LOUD)
         return found
 
     def finish(self) -> list[Ended]:
