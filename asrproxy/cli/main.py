@@ -6,6 +6,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from asrproxy.cli.admission_policy import command as admission_policy
 from asrproxy.cli.check import command as check
@@ -50,10 +51,27 @@ app.command("admission-policy")(admission_policy)
 def main() -> None:
     """Runs the command that the process was given, and ends the process: 0 good, 1 it failed, 2 the command or the file is wrong."""
     try:
-        app(prog_name="asrproxy")
+        sys.exit(app(prog_name="asrproxy", standalone_mode=False))
     except ConfigError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except typer.Abort:
+        sys.exit(1)
+    except TyperException as error:
+        _tell(error)
+        sys.exit(error.exit_code)
+
+
+def _tell(error: TyperException) -> None:
+    """One line, where typer would write four; the help, where nothing was asked."""
+    said = error.format_message().strip()
+    if "\n" in said:
+        print(said, file=sys.stderr)
+        return
+    context = getattr(error, "ctx", None)
+    command = "asrproxy" if context is None else context.command_path
+    said = said.replace(": Value error, ", ": ").rstrip(".")
+    print(f"{command}: {said[:1].lower()}{said[1:]} (see {command} --help)", file=sys.stderr)
 
 
 def _version(wanted: bool) -> None:

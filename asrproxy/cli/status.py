@@ -87,8 +87,10 @@ def _provider(name: str, status: Mapping[str, Any]) -> list[str]:
 def _route(name: str, status: Mapping[str, Any]) -> list[str]:
     shadow = status.get("shadow")
     compared = "-" if not shadow else f"{shadow['provider']}: {shadow['compared']} compared"
-    budget = "-" if not status.get("budget") else json.dumps(status["budget"])
-    return [name, ", ".join(status["providers"]), budget, compared]
+    spent = [
+        f"{period} {each['spent']:.2f} of {each['limit']:g} {each['currency']}" for period, each in (status.get("budget") or {}).items()
+    ]
+    return [name, ", ".join(status["providers"]), ", ".join(spent) or "-", compared]
 
 
 def _duration(seconds: float) -> str:

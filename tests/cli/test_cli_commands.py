@@ -36,6 +36,26 @@ def test_help_names_every_command_and_version_the_version(terminal: Terminal) ->
     assert terminal.run("--version").out.startswith("asrproxy 0.")
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["recognize", "--format", "xml", "a.wav"], "'xml' is not one of 'text'"),
+        (["recognize"], "name recordings"),
+        (["tail", "--nope"], "--nope"),
+        (["tail", "--lines", "501"], "500"),
+        (["serve", "-c"], "-c"),
+        (["nosuch"], "nosuch"),
+        (["schema", "more"], "more"),
+    ],
+)
+def test_a_mistake_in_the_command_line_is_told_in_one_line(terminal: Terminal, words: list[str], named: str) -> None:
+    told = terminal.run(*words)
+    assert (told.status, told.out, told.err.count("\n")) == (2, "", 1)
+    assert told.err.startswith("asrproxy")
+    assert named in told.err
+    assert "--help" in told.err
+
+
 def test_check_shows_what_a_file_amounts_to(terminal: Terminal) -> None:
     terminal.write("asr.yaml", "server: {listen: 'unix:/x', ops_listen: []}\nproviders: {a: {type: fake}, b: {type: openai}}\n")
     shown = terminal.run("check", "-c", "asr.yaml")
