@@ -6,8 +6,7 @@ The sidecar has the default retries, budget and circuit, with shorter pauses and
 Beside it the same callers without retries, and in the outage without a circuit. The exit status is 1 if fewer than 99 in 100
 succeed with a fifth failing (all seeds together), or if an outage is multiplied by more than 1.2.
 
-The emulator fails at once and answers later. So 40 at once on a fresh start bring eight failures before the first answer, and the
-circuit opens, which knows nothing else of this vendor: see what `--at-once 40` makes of it.
+The emulator fails at once and answers later: with `--at-once 40` a fresh start brings eight failures before the first answer.
 """
 
 from __future__ import annotations

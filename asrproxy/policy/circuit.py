@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -44,6 +45,8 @@ class Circuit:
     - the loop's clock decides when to try again: pybreaker goes by the wall clock, which may be moved
     - a run of failures opens it only if most of the last calls failed: where one call in five fails by chance and retries mend it, five in
       a row come every few thousand calls, and opening for that would turn a good answer rate into none
+    - a call that is still under way and began before the failed one counts as one that did not fail: failures come faster than answers, so
+      the first to end in any burst are those, and a vendor that does not answer at all has no older call left when its time-outs come
     - only the vendor's and the network's faults count; Truncated does not: its judge is our voice detector, its cause may be the audio
 
     Two layers: `shed` refuses before a call is queued or converted, the guard itself when it is about to be sent.
@@ -63,17 +66,18 @@ class Circuit:
         self._free_trials = 0
         self._reset_at = float("-inf")
         self._recent: deque[tuple[float, bool]] = deque(maxlen=RECENT)
+        self._under_way: dict[_Began, None] = {}  # in the order in which they began
         self._warned_until = float("-inf")
 
     def __call__(self, call: Call) -> Call:
         async def guarded(utterance: Utterance, context: Context) -> Recognition:
-            epoch = self._enter()
+            began = self._enter()
             try:
                 recognition = await call(utterance, context)
             except BaseException as error:  # a cancelled trial must not leave the circuit half-open for ever
-                self._left(epoch, _said(error))
+                self._left(began, _said(error))
                 raise
-            self._left(epoch, _Said.ANSWERED)
+            self._left(began, _Said.ANSWERED)
             return recognition
 
         return guarded
@@ -94,23 +98,23 @@ class Circuit:
 
         A session lasts for hours: a trial that is one must not keep all others out until it ends. Failing after that counts too.
         """
-        epoch = self._enter()
+        began = self._enter()
         answered = False
 
         def answer() -> None:
             nonlocal answered
             if not answered:
                 answered = True
-                self._left(epoch, _Said.ANSWERED)
+                self._left(began, _Said.ANSWERED)
 
         try:
             yield answer
         except BaseException as error:
             said = _said(error)
             if not answered:
-                self._left(epoch, said)
+                self._left(began, said)
             elif said is _Said.FAILED and self._breaker.current_state == CLOSED:  # else others have said so before
-                self._left(self._epoch, said)
+                self._left(_Began(self._epoch), said)
             raise
         answer()
 
@@ -149,11 +153,11 @@ class Circuit:
             return left if left > 0 else None
         return None if self._free_trials else SOON
 
-    def _enter(self) -> int:
-        """Lets a call through or raises CircuitOpen. Returns the epoch that its result belongs to."""
+    def _enter(self) -> _Began:
+        """Lets a call through or raises CircuitOpen. Returns what its end is to be told with."""
         # Closed: everyone passes.
         if self._breaker.current_state == CLOSED:
-            return self._epoch
+            return self._begun()
         # Open and its time is not over, or half-open and all trials are under way: nobody.
         if (seconds := self.shut_for()) is not None:
             raise self._refusal(seconds)
@@ -162,12 +166,19 @@ class Circuit:
             self._breaker.half_open()
         # Half-open: this call is a trial.
         self._free_trials -= 1
-        return self._epoch
+        return self._begun()
 
-    def _left(self, epoch: int, said: _Said) -> None:
+    def _begun(self) -> _Began:
+        began = _Began(self._epoch)
+        self._under_way[began] = None
+        return began
+
+    def _left(self, began: _Began, said: _Said) -> None:
         """Counts how a call ended."""
+        older = self._older(began) if said is _Said.FAILED else 0
+        self._under_way.pop(began, None)
         # The state has changed since it began: what it says is about then.
-        if epoch != self._epoch:
+        if began.epoch != self._epoch:
             return
         half_open = self._breaker.current_state != CLOSED
         match said:
@@ -187,7 +198,7 @@ class Circuit:
                 if self.warned:
                     self._breaker.fail_max = 1
                 else:
-                    self._breaker.fail_max = self._settings.failures if self._mostly_failing() else sys.maxsize
+                    self._breaker.fail_max = self._settings.failures if self._mostly_failing(older) else sys.maxsize
                 failure = _Failure()
                 try:
                     self._breaker.call(_fail, failure)
@@ -195,9 +206,16 @@ class Circuit:
                     # pybreaker's frames and this object hold each other, and through its context the caller's error with its audio.
                     failure.__context__ = failure.__traceback__ = None
 
-    def _mostly_failing(self) -> bool:
+    def _older(self, began: _Began) -> int:
+        """Calls under way that began before that one, of the same state."""
+        if began not in self._under_way:  # a session that had answered
+            return 0
+        before = itertools.takewhile(lambda each: each is not began, self._under_way)
+        return sum(each.epoch == began.epoch for each in before)
+
+    def _mostly_failing(self, older: int) -> bool:
         calls, failed = self.recent()
-        return failed >= MOSTLY * calls
+        return failed >= MOSTLY * (calls + older)
 
     def _refusal(self, seconds: float) -> CircuitOpen:
         message = f"{self._name} failed too often just now, nothing was sent; it is tried again in {seconds:.1f} s"
@@ -217,6 +235,15 @@ class _Listener(pybreaker.CircuitBreakerListener):
 
     def state_change(self, cb: CircuitBreaker, old_state: CircuitBreakerState | None, new_state: CircuitBreakerState) -> None:
         self._circuit.changed(CLOSED if old_state is None else old_state.name, new_state.name)
+
+
+class _Began:
+    """A call that was let through. epoch: of the state in which that was."""
+
+    __slots__ = ("epoch",)
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
 
 
 class _Said(Enum):

@@ -150,8 +150,8 @@ async def test_results_of_calls_from_before_the_opening_are_not_taken_for_trials
     guarded = stack(vendor, policy(retries=ONCE, attempt_timeout=100))
     late = [asyncio.ensure_future(guarded.call(speech(), context(100))) for _ in range(3)]
     await asyncio.sleep(1)
-    vendor.takes, vendor.errors = 0.1, [DOWN] * 8
-    for _ in range(5):
+    vendor.takes, vendor.errors = 0.1, [DOWN] * 10
+    for _ in range(7):  # of ten: the three may yet be answered
         await outcome(guarded.call(speech(), context()))
     assert guarded.status()["circuit"]["state"] == "open"
     await asyncio.sleep(62)
@@ -162,6 +162,39 @@ async def test_results_of_calls_from_before_the_opening_are_not_taken_for_trials
     assert guarded.status()["circuit"]["state"] == "half-open"
     assert (await trial).text == "text"
     assert guarded.status()["circuit"]["state"] == "closed"
+
+
+@virtual_time
+@pytest.mark.parametrize("failing", [8, 40])
+async def test_failures_that_come_before_the_first_answers_open_it_only_where_most_calls_fail(failing: int) -> None:
+    """Forty at once to a vendor that refuses at once and answers later."""
+
+    async def behaviour(*_: object) -> Recognition:
+        if len(vendor.calls) % 40 % (40 // failing) == 0:
+            raise DOWN
+        await asyncio.sleep(0.8)
+        return Recognition("text")
+
+    vendor = Vendor(behaviour)
+    guarded = stack(vendor, policy(retries=ONCE, limits={"rate": None, "concurrency": 40}))
+    answers = await asyncio.gather(*(outcome(guarded.call(speech(), context())) for _ in range(40)))
+
+    assert answers.count("text") == 40 - failing
+    assert guarded.status()["circuit"]["state"] == ("open" if failing == 40 else "closed")
+
+
+@virtual_time
+async def test_a_vendor_that_never_answers_opens_it_with_its_first_timeouts() -> None:
+    vendor = Vendor(takes=1e6)
+    guarded = stack(vendor, policy(retries=ONCE, attempt_timeout="5s", limits={"rate": None, "concurrency": 200}))
+    calls = []
+    for _ in range(100):
+        calls.append(asyncio.ensure_future(outcome(guarded.call(speech(), context()))))
+        await asyncio.sleep(0.1)
+        if guarded.status()["circuit"]["state"] == "open":
+            break
+    assert 50 <= len(calls) <= 57  # those of five seconds, and the five whose time it took
+    await asyncio.gather(*calls)
 
 
 @virtual_time

@@ -24,11 +24,12 @@ RESET = 5.0
 
 @dataclass(eq=False)
 class Under:
-    """A call that the vendor has: when it may answer, and in which of the model's states it began."""
+    """A call that the vendor has. answer: when it is told so. began: in which of the model's states. started: how many had before."""
 
     answer: asyncio.Future[Recognition]
     task: asyncio.Task[object]
     began: int
+    started: int
 
 
 class Guard(RuleBasedStateMachine):
@@ -38,7 +39,7 @@ class Guard(RuleBasedStateMachine):
         super().__init__()
         self.loop = VirtualLoop()
         self.under_way: list[Under] = []
-        self.state, self.number = "closed", 0
+        self.state, self.number, self.started = "closed", 0, 0
         self.run_of_failures = self.places = self.good = 0
         self.again_at = self.warned_until = float("-inf")
         self.last: list[tuple[float, bool]] = []
@@ -80,7 +81,8 @@ class Guard(RuleBasedStateMachine):
             self._changes_to("half-open")
         if self.state == "half-open":
             self.places -= 1
-        self.under_way.append(Under(reached[0], task, self.number))
+        self.under_way.append(Under(reached[0], task, self.number, self.started))
+        self.started += 1
 
     @precondition(lambda self: self.under_way)
     @rule(data=st.data(), refused=st.booleans())
@@ -105,6 +107,7 @@ class Guard(RuleBasedStateMachine):
     @rule(data=st.data())
     def fails(self, data: st.DataObject) -> None:
         call = self._one(data)
+        older = sum(each.started < call.started and each.began == call.began for each in self.under_way)
         call.answer.set_exception(Unavailable("down"))
         self._ended(call)
         if call.began != self.number:
@@ -113,7 +116,7 @@ class Guard(RuleBasedStateMachine):
         self.last.append((self.loop.now, True))
         self.run_of_failures += 1
         recent = [failed for at, failed in self.last[-RECENT:] if self.loop.now - at < MEMORY]
-        mostly = sum(recent) >= MOSTLY * len(recent)
+        mostly = sum(recent) >= MOSTLY * (len(recent) + older)
         warned = self.loop.now < self.warned_until
         if self.state == "half-open" or warned or (mostly and self.run_of_failures >= self.failures):
             self._changes_to("open")
