@@ -3,9 +3,8 @@
     python -m bench.long_speech [--minutes 10] [--pauses 0.4 1.5] [--speech ../shared/speech] [--only english chinese]
 
 Recordings of sentences are joined in random order, each followed by a pause with the noise of a room, until they are long enough. The
-provider is `local`: moonshine for English, whisper for Chinese (its weights have to be there), which leaves out sentences of a window that
-has several; with word times the sidecar sees where, and asks for them by themselves. Recordings come from the folder `--speech` where there
-is one (`manifest.tsv` says what is said in them), from tests/data/speech and from the package moonshine-voice.
+provider is `local`: moonshine for English, whisper for Chinese (its weights have to be there). Recordings come from the
+folder `--speech` where there is one (`manifest.tsv` says what is said in them), from tests/data/speech and from the package moonshine-voice.
 """
 
 from __future__ import annotations

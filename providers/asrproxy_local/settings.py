@@ -70,7 +70,7 @@ class LocalSettings(ProviderSettings):
                 concurrency=self.at_once(),
             )
         return Capabilities(
-            longest=60.0,
+            longest=30.0,  # a window of whisper's
             formats=formats,
             languages=frozenset({"en"}) if self.model.endswith(".en") and self.folder is None else None,
             options=frozenset({"words", "punctuation", "vocabulary", "prompt", "temperature"}),

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from asrproxy_local.heard import Heard, Order, Timed
 from asrproxy_local.languages import Script, of_tag, script_of
+from asrproxy_local.pieces import pieces
 
 FALLBACKS: Final = (0.0, 0.2, 0.4)
 """Temperatures tried one after the other while the text repeats itself or is improbable. Whisper's own list goes on to 1.0, where it
@@ -17,6 +18,8 @@ TOKENS_AT_LEAST: Final = 24
 TOKENS_AT_MOST: Final = 224
 """Half of whisper's context, as in its own decoder. Fast Mandarin is 7 tokens a second: who gets to the limit is in a loop."""
 WINDOW: Final = 30.0
+SILENCE: Final = 200
+"""Milliseconds of silence that part two stretches of speech."""
 
 
 class Whisper:
@@ -37,17 +40,38 @@ class Whisper:
         self._beam = beam
 
     def recognize(self, order: Order, pcm: bytes) -> Heard:
-        """Stretches without speech are left out first, by the voice-activity detector that faster-whisper brings: whisper invents there."""
+        """Piece by piece, a sentence or two each, and nothing where nobody speaks: of more in a window whisper leaves out sentences, and in
+        silence it invents. faster-whisper brings the voice-activity detector."""
         import numpy as np
-        from faster_whisper.vad import get_speech_timestamps
+        from faster_whisper.vad import VadOptions, get_speech_timestamps
 
         samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32_768
-        if not get_speech_timestamps(samples):
+        found = get_speech_timestamps(samples, VadOptions(min_silence_duration_ms=SILENCE, speech_pad_ms=0))
+        cut = pieces([(each["start"], each["end"]) for each in found], len(samples), order.rate)
+        if not cut:
             return Heard("", order.language, () if order.words else None)
-        seconds = len(samples) / order.rate
-        segments, info = self._model.transcribe(
+        if order.language:
+            code = of_tag(order.language)
+        else:
+            first, end = max(cut, key=lambda piece: piece[1] - piece[0])
+            code = self._model.detect_language(samples[first:end])[0]
+        text = ""
+        words: list[Timed] = []
+        for first, end in cut:
+            for segment in self._segments(samples[first:end], (end - first) / order.rate, code, order):
+                text += segment.text
+                words += timed(segment.words or (), first / order.rate, end / order.rate)
+        text = text.strip()
+        language = order.language or ("zh-CN" if code == "zh" else code)
+        ordered = in_order(words) if order.words else None
+        if code == "zh":
+            text, ordered = in_script(text, ordered, script_of(language))
+        return Heard(text, language, ordered)
+
+    def _segments(self, samples: Any, seconds: float, language: str, order: Order) -> Iterable[Any]:
+        segments, _ = self._model.transcribe(
             samples,
-            language=of_tag(order.language) if order.language else None,
+            language=language,
             beam_size=self._beam,
             temperature=FALLBACKS if order.temperature is None else order.temperature,
             initial_prompt=order.prompt,
@@ -55,15 +79,9 @@ class Whisper:
             condition_on_previous_text=False,  # one loop would become the prompt of the next window
             max_new_tokens=min(TOKENS_AT_MOST, TOKENS_AT_LEAST + int(TOKENS_A_SECOND * min(seconds, WINDOW))),
             word_timestamps=order.words,
-            vad_filter=True,
         )
-        found = list(segments)
-        text = "".join(segment.text for segment in found).strip()
-        words = timed((word for segment in found for word in segment.words or ()), seconds) if order.words else None
-        language = order.language or ("zh-CN" if info.language == "zh" else info.language)
-        if of_tag(language) == "zh":
-            text, words = in_script(text, words, script_of(language))
-        return Heard(text, language, words)
+        found: Iterable[Any] = segments
+        return found
 
 
 def load(settings: Mapping[str, Any]) -> Whisper:
@@ -71,17 +89,20 @@ def load(settings: Mapping[str, Any]) -> Whisper:
     return Whisper(str(settings["folder"]), threads=settings["threads"], concurrency=settings["concurrency"], beam=settings["beam"])
 
 
-def timed(words: Iterable[Any], seconds: float) -> tuple[Timed, ...]:
-    """Words in order and within the utterance; whisper's alignment may overrun either by some hundredths."""
+def timed(words: Iterable[Any], offset: float, end: float) -> list[Timed]:
+    """Words of a piece with times of the utterance, in seconds. offset, end: of the piece, which whisper's alignment may overrun."""
+    return [
+        (text, min(offset + float(word.start), end), min(offset + float(word.end), end)) for word in words if (text := word.word.strip())
+    ]
+
+
+def in_order(words: Iterable[Timed]) -> tuple[Timed, ...]:
+    """Words each of which begins no earlier than the one before, which alignment may miss by some hundredths."""
     found: list[Timed] = []
     before = 0.0
-    for word in words:
-        text = word.word.strip()
-        start = min(max(before, float(word.start)), seconds)
-        end = min(max(start, float(word.end)), seconds)
-        if text:
-            found.append((text, round(start, 3), round(end, 3)))
-            before = start
+    for text, start, end in words:
+        before = max(before, start)
+        found.append((text, round(before, 3), round(max(before, end), 3)))
     return tuple(found)
 
 

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytest_asyncio
 
 from asrproxy.plugin import UnsupportedParameter
-from tests.local.conftest import SAID, SENSE, Recording, Running, pcm_of, started
+from tests.local.conftest import RATE, SAID, SENSE, Recording, Running, pcm_of, started
 from tests.local.error_rates import character_errors, word_errors
 from tests.local.test_local_moonshine import sounds
 
@@ -23,6 +24,12 @@ async def whisper(whisper_cache: Path) -> AsyncIterator[Running]:
     """One process for all of these tests."""
     async with started(whisper_cache, engine="whisper") as running:
         yield running
+
+
+def after_pauses(said: list[Recording], seconds: float) -> bytes:
+    """The recordings, each after a pause with the noise of a room."""
+    chance = np.random.default_rng(1)
+    return b"".join(chance.normal(0, 12, round(seconds * RATE)).astype("<i2").tobytes() + each.pcm for each in said)
 
 
 async def texts(running: Running, recordings: list[Recording], language: str) -> list[str]:
@@ -40,6 +47,25 @@ async def test_mandarin_is_heard_and_written_simplified(whisper: Running, record
 async def test_english_is_heard_within_the_error_rate_that_was_promised(whisper: Running, recordings: Speech) -> None:
     heard = await texts(whisper, recordings["en"], "en")
     assert word_errors([each.text for each in recordings["en"]], heard) <= 0.03
+
+
+async def test_the_words_of_several_mandarin_sentences_make_up_their_text(whisper: Running, recordings: Speech) -> None:
+    order = [recordings["zh"][index] for index in (0, 3, 1, 3, 0)]
+    joined = await whisper.hear(after_pauses(order, 0.9), language="zh-CN", words=True)
+    assert character_errors(["".join(each.text for each in order)], [joined.text]) <= 0.2
+    assert joined.words is not None
+    assert "".join(each.text for each in joined.words) == joined.text.replace(" ", "")
+
+
+async def test_several_sentences_in_one_recording_are_all_heard_where_they_are_said(whisper: Running) -> None:
+    """In one window of whisper's they are not: it leaves out whole sentences."""
+    sense = Recording(pcm_of(SENSE), SAID)
+    joined = await whisper.hear(after_pauses([sense] * 5, 1.5), language="en", words=True)
+    assert joined.text == " ".join([SAID] * 5)
+    assert joined.words is not None
+    starts = [each.start for each in joined.words if each.text == "He"]
+    period = 1.5 + len(sense.pcm) / 2 / RATE
+    assert [round((each - starts[0]) / period, 1) for each in starts] == [0, 1, 2, 3, 4]
 
 
 async def test_the_language_is_found_out_where_nobody_names_it(whisper: Running, recordings: Speech) -> None:
