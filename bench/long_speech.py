@@ -4,7 +4,8 @@
 
 Recordings of sentences are joined in random order, each followed by a pause with the noise of a room, until they are long enough. The
 provider is `local`: moonshine for English, whisper for Chinese (its weights have to be there). Recordings come from the
-folder `--speech` where there is one (`manifest.tsv` says what is said in them), from tests/data/speech and from the package moonshine-voice.
+folder `--speech` where there is one (`manifest.tsv` says what is said in them),
+from tests/data/speech and from the package moonshine-voice.
 """
 
 from __future__ import annotations
