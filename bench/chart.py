@@ -1,4 +1,4 @@
-"""Draws the tables of a run: bars on a logarithmic scale for what differs by orders, lines for what grows with load."""
+"""Draws the tables of a run as ratios: bars on a logarithmic scale for what differs by orders, lines for what grows with load."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ STYLE = """
 """
 COLOURS = ("#d9622b", "#4d7ea8", "#6a9955")
 OURS = "asrproxy"
+VENDOR_MS = 800
 
 
 def draw(tables: Sequence[Mapping[str, Any]], folder: Path) -> Iterator[Path]:
     """The pictures that the tables allow; each file's path once it is written."""
     by_title = {table["title"]: table for table in tables}
     if (table := by_title.get("Throughput, always asked")) is not None:
-        yield _written(folder / "bench-throughput.svg", bars(table, "requests/s", "Requests a second (more is better, logarithmic)"))
-        yield _written(folder / "bench-cpu.svg", bars(table, "CPU ms each", "CPU milliseconds a request (less is better, logarithmic)"))
+        speed = bars(table, "asrproxy is faster x", "Requests a second, in asrproxy's (more is better, logarithmic)", below=True)
+        yield _written(folder / "bench-throughput.svg", speed)
+        cost = bars(table, "costs x of asrproxy", "Processor time a request, in asrproxy's (less is better, logarithmic)")
+        yield _written(folder / "bench-cpu.svg", cost)
     if (table := by_title.get("Latency added at 0.8 s vendor latency, open loop")) is not None:
-        columns = ["added p50 ms", "p99", "p99.9"]
-        yield _written(folder / "bench-latency.svg", lines(table, columns, "Milliseconds added to the vendor's 800, by requests a second"))
+        columns = {"added p50 ms": "median", "added p99": "99 %", "added p99.9": "99.9 %"}
+        title = "Time added to the vendor's, in percent of it, by requests a second"
+        yield _written(folder / "bench-latency.svg", lines(table, columns, title, scale=100 / VENDOR_MS))
 
 
 def _written(file: Path, text: str) -> Path:
@@ -33,10 +37,10 @@ def _written(file: Path, text: str) -> Path:
     return file
 
 
-def bars(table: Mapping[str, Any], column: str, title: str) -> str:
-    """A bar a row, grouped as the rows are."""
+def bars(table: Mapping[str, Any], column: str, title: str, *, below: bool = False) -> str:
+    """A bar a row, grouped as the rows are. below: the column has asrproxy's over the row's, and the row's over asrproxy's is drawn."""
     at = table["head"].index(column)
-    values = [float(row[at]) for row in table["rows"]]
+    values = [1 / float(row[at]) if below else float(row[at]) for row in table["rows"]]
     low, high = math.log10(min(values) / 2), math.log10(max(values))
     left, width, step, top = 300, 620, 24, 50
     parts, y, group = [f'<text class="title" x="16" y="26">{escape(title)}</text>'], top, ""
@@ -50,17 +54,17 @@ def bars(table: Mapping[str, Any], column: str, title: str) -> str:
         kind = "own" if row[1].startswith(OURS) else "bar"
         parts.append(f'<text x="{left - 10}" y="{y + 14}" text-anchor="end">{escape(row[1])}</text>')
         parts.append(f'<rect class="{kind}" x="{left}" y="{y + 2}" width="{length:.0f}" height="16" rx="2"/>')
-        parts.append(f'<text class="small" x="{left + length + 8:.0f}" y="{y + 14}">{escape(row[at])}</text>')
+        parts.append(f'<text class="small" x="{left + length + 8:.0f}" y="{y + 14}">{value:.3g}x</text>')
         y += step
     return _picture("".join(parts), left + width + 20, y + 20)
 
 
-def lines(table: Mapping[str, Any], columns: Sequence[str], title: str) -> str:
-    """A line a column, over the first column's numbers."""
+def lines(table: Mapping[str, Any], columns: Mapping[str, str], title: str, *, scale: float) -> str:
+    """A line a column, over the first column's numbers. columns: heads, with the words for them. scale: of what is drawn to the number."""
     places = [float(row[0].removesuffix("/s")) for row in table["rows"]]
-    series = {name: [float(row[table["head"].index(name)]) for row in table["rows"]] for name in columns}
+    series = {words: [scale * float(row[table["head"].index(head)]) for row in table["rows"]] for head, words in columns.items()}
     left, top, width, height = 70, 50, 760, 260
-    highest = max(1.0, max(max(values) for values in series.values()) * 1.1)
+    highest = max(0.5, max(max(values) for values in series.values()) * 1.1)
     lowest = min(0.0, *(min(values) for values in series.values()))
 
     def x(place: float) -> float:

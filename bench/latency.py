@@ -56,7 +56,7 @@ def main() -> None:
             times = [f"{1e3 * direct.percentile(share):.1f}" for share in (0.5, 0.99, 0.999)]
             rows.append([f"{rate:g}/s", *times, *(f"{each:+.1f}" for each in added), str(bad)])
             growth.append((rate, added[0], cost * 1e3, ours.rss() / 1e6))
-    head = ["offered", "direct p50 ms", "p99", "p99.9", "added p50 ms", "p99", "p99.9", "errors"]
+    head = ["offered", "direct p50 ms", "p99", "p99.9", "added p50 ms", "added p99", "added p99.9", "errors"]
     table("Latency added at 0.8 s vendor latency, open loop", head, rows)
     grown = [[f"{rate:g}/s", f"{p50:+.1f}", f"{cost:.2f}", f"{rss:.0f}"] for rate, p50, cost, rss in growth]
     if len(growth) > 1:
