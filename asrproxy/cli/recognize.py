@@ -84,7 +84,7 @@ def command(
     listed = _listed(from_list) if from_list is not None else []
     named = [*(files or []), *listed]
     if not named:
-        raise typer.BadParameter("name recordings, or a --list that does")
+        raise typer.BadParameter("name FILEs, or a --list of them")
     if resume and output_dir is None:
         raise typer.BadParameter("--resume looks into --output-dir: give one")
     if named.count("-") > 1:
