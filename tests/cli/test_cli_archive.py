@@ -61,7 +61,7 @@ def test_what_is_there_is_not_paid_for_again(asked: Terminal) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "name recordings"),
+        ([], "name FILEs"),
         (["--list", "nowhere.txt"], "nowhere.txt: No such file"),
         (["one.wav", "--resume"], "--output-dir"),
         (["one.wav", "--share", "3/3"], "0/8"),

@@ -40,7 +40,7 @@ def test_help_names_every_command_and_version_the_version(terminal: Terminal) ->
     ("words", "named"),
     [
         (["recognize", "--format", "xml", "a.wav"], "'xml' is not one of 'text'"),
-        (["recognize"], "name recordings"),
+        (["recognize"], "name FILEs"),
         (["tail", "--nope"], "--nope"),
         (["tail", "--lines", "501"], "500"),
         (["serve", "-c"], "-c"),
