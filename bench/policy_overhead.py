@@ -92,7 +92,7 @@ def main() -> None:
         ("retry", lambda: retry()(alone)),
         ("admission, rate and concurrency", lambda: admission()(alone)),
         ("circuit", lambda: circuit()(alone)),
-        ("record", lambda: Record(provider="instant", observer=ignore)(alone)),
+        ("record", lambda: Record(provider="instant", price=None, observer=ignore)(alone)),
         ("deadline", lambda: Deadline(provider="instant", attempt_timeout=15.0)(alone)),
         ("failover, one provider", lambda: Failover(route="default", members=[_Bare(alone, provider)], observer=ignore)),
         ("a provider's whole stack", lambda: member("a").call),

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from asrproxy.audio.spool import Spool
 from asrproxy.config.models import ServerSettings
-from asrproxy.errors import AsrError, BodyTimeout, InvalidAudio, InvalidParameter
+from asrproxy.errors import AsrError, BodyTimeout, BodyTooLarge, InvalidAudio, InvalidParameter
 
 SLOWEST: Final = 512
 """Bytes a second, on average: below the slowest codec that is taken (AMR at 4.75 kbit/s) nobody is sending audio."""
@@ -22,7 +23,11 @@ LEAD: Final = 10
 """Silences for which what came early may make up: a codec sends hardly anything while nobody speaks. More than that, and whoever has sent a
 lot would hold his connection for days with a byte now and then."""
 LONGEST_FIELD: Final = 16_384
+LONGEST_HEADER: Final = 8_190
+"""Of a part, in bytes: what aiohttp takes of a request's."""
 FIELDS: Final = 32
+BESIDE: Final = 2 * FIELDS * LONGEST_FIELD
+"""Bytes of a form beside its audio."""
 AUDIO_PARTS: Final = ("audio", "file")
 
 
@@ -71,41 +76,30 @@ class Upload:
 
         repeatable: the one name that may come more than once; its values are joined with line breaks.
         """
+        form = _Form(self.spool, repeatable)
         try:
-            return await self._form(await request.multipart(), repeatable)
-        except (ValueError, AssertionError) as error:  # aiohttp's words for a form that is not one
-            raise InvalidParameter(f"the form cannot be read: {error}") from error
-        except HttpProcessingError as error:  # its message quotes the caller's bytes
-            raise InvalidParameter("the form cannot be read: the headers of a part are not proper") from error
-
-    async def _form(self, reader: MultipartReader, repeatable: str) -> dict[str, str]:
-        fields: dict[str, str] = {}
-        found = False
-        async with self._pace() as pace:
-            while (part := await reader.next()) is not None:
-                if not isinstance(part, BodyPartReader):
-                    raise InvalidParameter("a part of the form is itself multipart")
-                name = (part.name or "")[:64]
-                if name in AUDIO_PARTS:
-                    if found:
-                        raise InvalidParameter("the form has more than one audio part", param=name)
-                    found = True
-                    while chunk := await part.read_chunk(65_536):
-                        await self.spool.write(bytes(chunk))
-                        pace.got(self.spool.size)
-                    continue
-                if name == repeatable:
-                    fields[name] = "\n".join(filter(None, (fields.get(name), await _field(part, name))))
-                    continue
-                if name in fields:
-                    raise InvalidParameter(f"{name!r} is given twice", param=name)
-                if len(fields) >= FIELDS:
-                    raise InvalidParameter(f"the form has more than {FIELDS} parts")
-                fields[name] = await _field(part, name)
-        if not found:
+            await self._form(request, form)
+        except MultipartError as error:
+            raise InvalidParameter(f"the form cannot be read: {_words(error)}") from error
+        if not form.has_audio:
             raise InvalidAudio("the form has no part named audio (or file)")
         self.spool.finish()
-        return fields
+        return form.fields
+
+    async def _form(self, request: web.Request, form: _Form) -> None:
+        content, received, most = request.content, 0, self.limits.body + BESIDE
+        _, options = parse_options_header(request.headers["Content-Type"])
+        async with self._pace() as pace:
+            with PushMultipartParser(options.get("boundary", ""), max_segment_count=FIELDS + 2, max_header_size=LONGEST_HEADER) as parser:
+                while not content.at_eof():
+                    if not (chunk := await content.readany()):
+                        continue
+                    received += len(chunk)
+                    if received > most:
+                        raise BodyTooLarge(f"the body is longer than {self.limits.body} bytes, the limit here (server.max_body)")
+                    pace.got(received)
+                    for event in parser.parse(chunk):
+                        await form.take(event)
 
     async def aclose(self) -> None:
         """Ends the reading and frees what was spooled."""
@@ -185,13 +179,55 @@ async def upload(limits: BodyLimits) -> AsyncIterator[Upload]:
         await each.aclose()
 
 
-async def _field(part: BodyPartReader, name: str) -> str:
-    value = bytearray()
-    while chunk := await part.read_chunk(8192):
-        value += chunk
-        if len(value) > LONGEST_FIELD:
-            raise InvalidParameter(f"{name} is longer than {LONGEST_FIELD} bytes", param=name)
-    try:
-        return value.decode("utf-8").strip("\r\n")
-    except UnicodeDecodeError as error:
-        raise InvalidParameter(f"{name} is not UTF-8 text", param=name) from error
+class _Form:
+    """What the parts of a form come to. spool: takes the audio."""
+
+    def __init__(self, spool: Spool, repeatable: str) -> None:
+        self.fields: dict[str, str] = {}
+        self.has_audio = False
+        self._spool, self._repeatable = spool, repeatable
+        self._name: str | None = None  # None: this part is the audio
+        self._value = bytearray()
+
+    async def take(self, event: MultipartSegment | bytes | None) -> None:
+        """The head of a part, a piece of it, or its end."""
+        if isinstance(event, MultipartSegment):
+            self._begin(event)
+        elif event is None:
+            if self._name is not None:
+                self._end(self._name)
+        elif self._name is None:
+            await self._spool.write(event)
+        else:
+            self._value += event
+            if len(self._value) > LONGEST_FIELD:
+                raise InvalidParameter(f"{self._name} is longer than {LONGEST_FIELD} bytes", param=self._name)
+
+    def _begin(self, part: MultipartSegment) -> None:
+        if (part.content_type or "").startswith("multipart/"):
+            raise InvalidParameter("a part of the form is itself multipart")
+        name = (part.name or "")[:64]
+        if name in AUDIO_PARTS:
+            if self.has_audio:
+                raise InvalidParameter("the form has more than one audio part", param=name)
+            self.has_audio, self._name = True, None
+            return
+        if name != self._repeatable:
+            if name in self.fields:
+                raise InvalidParameter(f"{name!r} is given twice", param=name)
+            if len(self.fields) >= FIELDS:
+                raise InvalidParameter(f"the form has more than {FIELDS} parts")
+        self._name, self._value = name, bytearray()
+
+    def _end(self, name: str) -> None:
+        try:
+            value = self._value.decode("utf-8").strip("\r\n")
+        except UnicodeDecodeError as error:
+            raise InvalidParameter(f"{name} is not UTF-8 text", param=name) from error
+        before = self.fields.get(name)
+        self.fields[name] = value if not before else f"{before}\n{value}" if value else before
+
+
+def _words(error: MultipartError) -> str:
+    """The parser's own: what it quotes of the caller's bytes may hold a credential."""
+    return str(error.args[0]).partition(":")[0] if error.args else type(error).__name__
