@@ -23,7 +23,7 @@ from statistics import median
 from aiohttp import ClientSession, ClientTimeout, TCPConnector
 
 from asrproxy.testing import tones
-from bench.running import APPKEY, KEY_ID, KEY_SECRET, Running, emulator, sidecar_of, table
+from bench.running import Running, emulator, sidecar, table
 
 TEXT = "天地玄黄"
 RATE = 8_000
@@ -33,22 +33,8 @@ PERMITS = 20
 HEADER = 44
 MIB = 2**20
 
-CONFIGURATION = f"""
-server: {{listen: ["{{listen}}"], ops_listen: ["{{ops}}"], max_body: 4GiB, max_audio: 24h, body_timeout: 5m}}
-providers:
-  aliyun:
-    type: aliyun
-    appkey: {APPKEY}
-    access_key_id: {KEY_ID}
-    access_key_secret: {KEY_SECRET}
-    gateway_url: GATEWAY
-    token_url: GATEWAY
-policy:
-  timeout: 2h
-  limits: {{concurrency: {PERMITS}, queue_timeout: 60s}}
-  long_audio: {{remember: {{enabled: false}}}}
-log: {{level: warning}}
-"""
+SERVER = ", max_body: 4GiB, max_audio: 24h, body_timeout: 5m"
+POLICY = f"{{timeout: 2h, limits: {{concurrency: {PERMITS}, queue_timeout: 60s}}, long_audio: {{remember: {{enabled: false}}}}}}"
 
 
 @dataclass(frozen=True)
@@ -70,7 +56,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with (
         emulator("--latency", str(arguments.latency)) as cloud,
-        sidecar_of(CONFIGURATION.replace("GATEWAY", cloud.url)) as running,
+        sidecar(cloud.url, policy=POLICY, server=SERVER) as running,
     ):
         return asyncio.run(measured(running, arguments))
 

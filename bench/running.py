@@ -102,9 +102,10 @@ def emulator(*flags: str, port: int | None = None) -> Iterator[Running]:
         yield running
 
 
-def aliyun_configuration(gateway: str, *, listen: str, ops: str, policy: str = "{}", pool: int = 64) -> str:
+def aliyun_configuration(gateway: str, *, listen: str, ops: str, policy: str = "{}", pool: int = 64, server: str = "") -> str:
+    """server: more of its keys, each with a comma before it."""
     return f"""
-server: {{listen: ["{listen}"], ops_listen: ["{ops}"]}}
+server: {{listen: ["{listen}"], ops_listen: ["{ops}"]{server}}}
 providers:
   aliyun:
     type: aliyun
@@ -120,13 +121,10 @@ log: {{level: warning}}
 
 
 @contextmanager
-def sidecar(gateway: str, *, policy: str = "{}", pool: int = 64) -> Iterator[Running]:
-    port, ops = free_port(), free_port()
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "asrproxy.yaml"
-        file.write_text(aliyun_configuration(gateway, listen=f"127.0.0.1:{port}", ops=f"127.0.0.1:{ops}", policy=policy, pool=pool))
-        with started([ASRPROXY, "serve", "-c", str(file)], f"http://127.0.0.1:{port}", "/readyz") as running:
-            yield running
+def sidecar(gateway: str, *, policy: str = "{}", pool: int = 64, server: str = "") -> Iterator[Running]:
+    text = aliyun_configuration(gateway, listen="{listen}", ops="{ops}", policy=policy, pool=pool, server=server)
+    with sidecar_of(text) as running:
+        yield running
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from asrproxy.audio.spool import Spool
+from asrproxy.audio.spool import Spool, too_large
 from asrproxy.config.models import ServerSettings
-from asrproxy.errors import AsrError, BodyTimeout, BodyTooLarge, InvalidAudio, InvalidParameter
+from asrproxy.errors import AsrError, BodyTimeout, InvalidAudio, InvalidParameter
 
 SLOWEST: Final = 512
 """Bytes a second, on average: below the slowest codec that is taken (AMR at 4.75 kbit/s) nobody is sending audio."""
@@ -96,7 +96,7 @@ class Upload:
                         continue
                     received += len(chunk)
                     if received > most:
-                        raise BodyTooLarge(f"the body is longer than {self.limits.body} bytes, the limit here (server.max_body)")
+                        raise too_large(self.limits.body)
                     pace.got(received)
                     for event in parser.parse(chunk):
                         await form.take(event)

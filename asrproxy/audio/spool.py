@@ -17,6 +17,11 @@ Content = bytes | bytearray | memoryview
 _NO_ROOM: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EACCES, errno.EIO))
 
 
+def too_large(limit: int) -> BodyTooLarge:
+    """The refusal of a body of more than `limit` bytes."""
+    return BodyTooLarge(f"the body is longer than {limit} bytes, the limit here (server.max_body)")
+
+
 class Spool:
     """A growing body with one writer and any number of readers.
 
@@ -47,7 +52,7 @@ class Spool:
         """Adds to the end. Raises BodyTooLarge; Overloaded where the disk has no room. Only one at a time."""
         size = self._written + len(chunk)
         if size > self._limit:
-            raise BodyTooLarge(f"the body is longer than {self._limit} bytes, the limit here (server.max_body)")
+            raise too_large(self._limit)
         if self.spooled or size > self._memory:
             await self._to_disk(chunk)
         else:

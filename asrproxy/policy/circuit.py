@@ -66,7 +66,7 @@ class Circuit:
         self._free_trials = 0
         self._reset_at = float("-inf")
         self._recent: deque[tuple[float, bool]] = deque(maxlen=RECENT)
-        self._under_way: dict[_Began, None] = {}  # in the order in which they began
+        self._under_way: dict[_Began, None] = {}  # in this state, in the order in which they began
         self._warned_until = float("-inf")
 
     def __call__(self, call: Call) -> Call:
@@ -207,11 +207,10 @@ class Circuit:
                     failure.__context__ = failure.__traceback__ = None
 
     def _older(self, began: _Began) -> int:
-        """Calls under way that began before that one, of the same state."""
-        if began not in self._under_way:  # a session that had answered
+        """Calls under way that began before that one."""
+        if began not in self._under_way:  # a session that had answered, or a call of an earlier state
             return 0
-        before = itertools.takewhile(lambda each: each is not began, self._under_way)
-        return sum(each.epoch == began.epoch for each in before)
+        return sum(1 for _ in itertools.takewhile(lambda each: each is not began, self._under_way))
 
     def _mostly_failing(self, older: int) -> bool:
         calls, failed = self.recent()
@@ -226,6 +225,7 @@ class Circuit:
         self._epoch += 1
         self._free_trials = self._settings.trials
         self._recent.clear()
+        self._under_way.clear()
         self._observer(CircuitChanged(self._name, before, after))
 
 

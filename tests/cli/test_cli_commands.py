@@ -10,6 +10,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from tests.cli.commands import COMMANDS
 from tests.cli.running import Terminal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,19 +20,7 @@ FAKE = "server: {listen: '127.0.0.1:0', ops_listen: []}\nproviders: {tones: {typ
 def test_help_names_every_command_and_version_the_version(terminal: Terminal) -> None:
     shown = terminal.run("--help")
     assert shown.status == 0
-    for command in (
-        "serve",
-        "recognize",
-        "listen",
-        "check",
-        "health",
-        "providers",
-        "schema",
-        "emulate",
-        "inject",
-        "webhook",
-        "admission-policy",
-    ):
+    for command in COMMANDS:
         assert f"  {command} " in shown.out
     assert terminal.run("--version").out.startswith("asrproxy 0.")
 

@@ -15,6 +15,7 @@ from aiohttp import ClientSession, UnixConnector
 from asrproxy import __version__
 from asrproxy.testing import tones
 from tests.audio.audio_encoding import FORMS, TEXT, recording, video
+from tests.cli.commands import COMMANDS
 from tests.image.containers import Container, Image, running
 
 pytestmark = pytest.mark.timeout(600)  # the first one builds
@@ -189,24 +190,6 @@ def test_scanners_find_debians_packages_and_the_licences(image: Image) -> None:
 def test_it_stays_as_small_as_the_readme_says(image: Image) -> None:
     size = sum(each.lstat().st_size for each in image.rootfs.rglob("*") if each.is_file() and not each.is_symlink())
     assert size < 120_000_000
-
-
-COMMANDS = [
-    "serve",
-    "recognize",
-    "listen",
-    "check",
-    "health",
-    "providers",
-    "schema",
-    "compare",
-    "status",
-    "tail",
-    "emulate",
-    "inject",
-    "webhook",
-    "admission-policy",
-]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
