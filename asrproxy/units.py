@@ -7,7 +7,18 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticKnownError
 
 __all__ = ["Misplaced", "Rate", "Seconds", "SecretStr", "Section", "Size", "duration", "rate", "size"]
 
@@ -28,6 +39,14 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True, allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        """pydantic reads `true` as 1; whoever wrote it meant something else."""
+        if isinstance(value, bool) and info.field_name and (kind := _number(cls.model_fields[info.field_name].annotation)):
+            raise PydanticKnownError("int_type" if kind is int else "float_type")
+        return value
+
     @model_validator(mode="before")
     @classmethod
     def _numbers_from_outside(cls, value: object) -> object:
@@ -45,6 +64,14 @@ def _number_choices(section: type[BaseModel]) -> Mapping[str, Mapping[str, int]]
         name: {str(each): each for each in _literals(field.annotation) if type(each) is int} for name, field in section.model_fields.items()
     }
     return {name: numbers for name, numbers in found.items() if numbers}
+
+
+def _number(annotation: Any) -> type[int] | type[float] | None:
+    """The kind of number that a value of this type may be; None: it may be a switch, or is no number."""
+    kinds = get_args(annotation) or (annotation,)
+    if bool in kinds:
+        return None
+    return int if int in kinds else float if float in kinds else None
 
 
 def _literals(annotation: Any) -> tuple[Any, ...]:

@@ -57,8 +57,8 @@ class ServerSettings(Section):
 
     listen: OneOrMany = Field(("127.0.0.1:8790",), description="API: `HOST:PORT` and/or `unix:PATH`, one or several.")
     ops_listen: OneOrMany = Field(("0.0.0.0:8791",), description="Health and metrics only; an empty list: no ops port.")
-    max_body: Size = Field(200 * 2**20, description="A longer body is 413 body_too_large.")
-    max_audio: Seconds = Field(4 * 3600.0, description="A longer recording is 413 audio_too_long.")
+    max_body: Size = Field(200 * 2**20, gt=0, description="A longer body is 413 body_too_large.")
+    max_audio: Seconds = Field(4 * 3600.0, gt=0, description="A longer recording is 413 audio_too_long.")
     body_timeout: Seconds = Field(
         30.0, description="A caller who sends nothing for this long in a body, or takes this long for a request's head, gets 408."
     )
@@ -325,6 +325,14 @@ class SharedSettings(Section):
     secret: SecretStr | None = Field(
         None, description="Encrypts the shared token; none: it is kept in the clear and Redis must be private."
     )
+
+    @field_validator("redis")
+    @classmethod
+    def _an_address(cls, value: SecretStr) -> SecretStr:
+        # Its own text may show a password, so it is not quoted.
+        if not re.match(r"(rediss?://[^/\s]|unix:///)", value.get_secret_value()):
+            raise ValueError("expected redis://HOST:PORT/DB or rediss://…")
+        return value
 
 
 class LogSettings(Section):

@@ -101,7 +101,7 @@ def test_routes(routes: str, complaint: str) -> None:
         ('{listen: "unix:"}', "server.listen: expected HOST:PORT (port 0 to 65535) or unix:PATH"),
         ('{tokens: [" "]}', "server.tokens[0]: is empty, and would let in whoever sends no token"),
         ("{max_body: 1.5}", "server.max_body: expected a size such as 512KiB, 10MiB or 1GiB"),
-        ("{max_body: -1}", "server.max_body: expected a value of at least 0"),
+        ("{max_body: -1}", "server.max_body: expected a value above 0"),
         ("{drain: .inf}", "server.drain: expected a duration such as 250ms, 5s, 2m or 1h"),
         ("{audio: {workers: 65}}", "server.audio.workers: expected a value of at most 64"),
         ("{audio: {workers: 1.5}}", "server.audio.workers: expected a whole number"),
@@ -209,3 +209,28 @@ def test_what_follows_from_a_missing_variable_is_not_said_too() -> None:
 
 def test_a_good_file_has_no_complaints() -> None:
     assert read(GOOD).providers
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("policy: {retries: {attempts: true}}", "policy.retries.attempts: expected a whole number"),
+        ("policy: {retries: {budget: false}}", "policy.retries.budget: expected a number"),
+        ("policy: {retries: {backoff: {factor: true}}}", "policy.retries.backoff.factor: expected a number"),
+        ("policy: {circuit: {trials: true}}", "policy.circuit.trials: expected a whole number"),
+        ("policy: {limits: {concurrency: true}}", "policy.limits.concurrency: expected a whole number"),
+        ("routes: {default: {providers: [l], budget: {day: true}}}", "routes.default.budget.day: expected a number"),
+    ],
+)
+def test_a_switch_is_no_number(key: str, expected: str) -> None:
+    assert complaints(f"{GOOD}{key}\n") == [f"2: {expected}"]
+
+
+@pytest.mark.parametrize("address", ["http://somebody:geheim@host", "localhost:6379", "unix:relative"])
+def test_an_address_that_is_not_redis_is_said_with_its_line_and_without_itself(address: str) -> None:
+    assert complaints(f"{GOOD}shared: {{redis: '{address}'}}\n") == ["2: shared.redis: expected redis://HOST:PORT/DB or rediss://…"]
+
+
+@pytest.mark.parametrize(("key", "nothing"), [("max_body", "0"), ("max_audio", "0s")])
+def test_a_limit_under_which_nothing_could_be_recognised_is_refused(key: str, nothing: str) -> None:
+    assert complaints(f"{GOOD}server: {{{key}: {nothing}}}\n") == [f"2: server.{key}: expected a value above 0"]

@@ -29,10 +29,11 @@ durations = st.one_of(
     st.tuples(st.integers(1, 9999), st.sampled_from(["ms", "s", "m", "h"])).map(lambda pair: f"{pair[0]}{pair[1]}"),
     st.just("1h30m"),
 )
-sizes = st.one_of(st.integers(0, 2**40), st.builds("{}{}".format, st.integers(0, 999), st.sampled_from(["B", "KiB", "MiB", "GB"])))
+sizes = st.one_of(st.integers(1, 2**40), st.builds("{}{}".format, st.integers(1, 999), st.sampled_from(["B", "KiB", "MiB", "GB"])))
 rates = st.one_of(st.integers(1, 10_000), st.builds("{}/{}".format, st.integers(1, 999), st.sampled_from(["s", "m", "h"])))
 counts = st.integers(1, 20)
 secrets = st.sampled_from([LITERAL, "${SECRET}", "a${SECRET}b"])
+redis = secrets.map("redis://:{}@host:6379/0".format)
 
 
 def some(**keys: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -77,7 +78,7 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
             audio=some(workers=counts, memory=sizes),
         ),
         policy=policies,
-        shared=st.one_of(st.none(), st.fixed_dictionaries({"redis": secrets}, optional={"prefix": texts, "secret": secrets})),
+        shared=st.one_of(st.none(), st.fixed_dictionaries({"redis": redis}, optional={"prefix": texts, "secret": secrets})),
         log=some(level=st.sampled_from(["debug", "info"]), transcripts=st.booleans()),
         tracing=st.one_of(st.none(), st.fixed_dictionaries({"otlp": st.just("http://x")}, optional={"sample": st.floats(0, 1)})),
         routes=st.fixed_dictionaries({"default": route}, optional={"other": route}),

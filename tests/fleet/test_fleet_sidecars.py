@@ -75,7 +75,7 @@ async def test_another_shared_needs_a_restart(redis: Server) -> None:
             await sidecar.reload(configuration("redis://localhost:1/0"))
 
 
-@pytest.mark.parametrize("url", ["localhost:6379", "http://user:hush@localhost"])
+@pytest.mark.parametrize("url", ["redis://user:hush@localhost:port/0", "rediss://user:hush@localhost:99999"])
 async def test_what_is_no_address_stops_the_start_and_shows_no_password(url: str) -> None:
     with pytest.raises(ConfigError, match=r"shared\.redis") as caught:
         async with runtime(url):
