@@ -46,7 +46,8 @@ class Circuit:
     - a run of failures opens it only if most of the last calls failed: where one call in five fails by chance and retries mend it, five in
       a row come every few thousand calls, and opening for that would turn a good answer rate into none
     - a call that is still under way and began before the failed one counts as one that did not fail: failures come faster than answers, so
-      the first to end in any burst are those, and a vendor that does not answer at all has no older call left when its time-outs come
+      the first to end in any burst are those, and a vendor that does not answer at all has no older call left when its time-outs come.
+      Against them the whole run of failures is weighed, so that a few calls that hang do not hold up what hundreds of failures say
     - only the vendor's and the network's faults count; Truncated does not: its judge is our voice detector, its cause may be the audio
 
     Two layers: `shed` refuses before a call is queued or converted, the guard itself when it is about to be sent.
@@ -66,6 +67,7 @@ class Circuit:
         self._free_trials = 0
         self._reset_at = float("-inf")
         self._recent: deque[tuple[float, bool]] = deque(maxlen=RECENT)
+        self._run = 0  # failures in a row, each within MEMORY of the one before
         self._under_way: dict[_Began, None] = {}  # in this state, in the order in which they began
         self._warned_until = float("-inf")
 
@@ -192,6 +194,8 @@ class Circuit:
                     self._breaker.call(_succeed)
             case _Said.FAILED:
                 now = asyncio.get_running_loop().time()
+                ended, failed = self._recent[-1] if self._recent else (now, False)
+                self._run = self._run + 1 if failed and now - ended < MEMORY else 1
                 self._recent.append((now, True))
                 self._reset_at = now + self._settings.reset
                 # closed => open at the end of a long enough run; half-open => open.
@@ -214,7 +218,8 @@ class Circuit:
 
     def _mostly_failing(self, older: int) -> bool:
         calls, failed = self.recent()
-        return failed >= MOSTLY * (calls + older)
+        # The run may be longer than what is looked back at: then there is nothing but failures.
+        return max(failed, self._run) >= MOSTLY * (max(calls, self._run) + older)
 
     def _refusal(self, seconds: float) -> CircuitOpen:
         message = f"{self._name} failed too often just now, nothing was sent; it is tried again in {seconds:.1f} s"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from asrproxy.events import CircuitChanged, RetryRefused
+from asrproxy.policy.circuit import MOSTLY
 from asrproxy_aliyun.emulator import Emulator
 from tests.faults.caller import Answer
 from tests.faults.world import World, world
@@ -55,7 +57,9 @@ async def test_a_circuit_lets_few_calls_through_to_an_outage_and_then_only_trial
 
         assert {each.outcome for each in answers} == {"provider_error", "circuit_open"}
         tried = [event for event in running.events if isinstance(event, CircuitChanged) and event.after == "half-open"]
-        assert len(cloud.calls) < FAILURES + AT_ONCE + TRIALS * len(tried), "the failures, and what was under way by then"
+        # A failure that overtakes older calls is weighed against them, AT_ONCE - 1 at most: so many failures open it in any order.
+        failures = next(run for run in count(FAILURES) if run >= MOSTLY * (run + AT_ONCE - 1))
+        assert len(cloud.calls) < failures + AT_ONCE + TRIALS * len(tried), "the failures, and what was under way by then"
         while running.status()["circuit"]["retry_after"] is not None:
             await asyncio.sleep(0.01)
         calls = len(cloud.calls)
@@ -63,6 +67,7 @@ async def test_a_circuit_lets_few_calls_through_to_an_outage_and_then_only_trial
         asked = [asyncio.create_task(running.ask()) for _ in range(AT_ONCE)]
         while sum(each.done() for each in asked) < AT_ONCE - TRIALS:
             await asyncio.sleep(0.01)
+        await cloud.calls_in_flight(TRIALS)  # the others may hear of the circuit before the trial has got to the vendor
         assert len(cloud.calls) == calls + TRIALS
         cloud.release_answers()
         outcomes = Counter(each.outcome for each in await asyncio.gather(*asked))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count, cycle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asrproxy.events import CircuitChanged
@@ -23,6 +24,7 @@ from asrproxy.plugin import (
     Unavailable,
     Unreachable,
 )
+from asrproxy.policy.circuit import MOSTLY
 from tests.policy.policy_world import Heard, Vendor, context, outcome, policy, speech, stack, virtual_time
 
 ONCE = {"attempts": 1}
@@ -195,6 +197,41 @@ async def test_a_vendor_that_never_answers_opens_it_with_its_first_timeouts() ->
             break
     assert 50 <= len(calls) <= 57  # those of five seconds, and the five whose time it took
     await asyncio.gather(*calls)
+
+
+@settings(max_examples=30, deadline=None)
+@given(at_once=st.integers(1, 30), order=st.lists(st.integers(-1, 29), min_size=1, max_size=30))
+@example(at_once=30, order=[-1])  # the youngest fails each time: all others hang
+@example(at_once=30, order=[0])
+def test_failures_alone_open_it_before_long_in_whatever_order_they_come(at_once: int, order: list[int]) -> None:
+    """A failed call has at most `at_once - 1` older ones, and the run of failures need only outweigh those."""
+    most = next(run for run in count(5) if run >= MOSTLY * (run + at_once - 1))
+
+    @virtual_time
+    async def story() -> None:
+        waiting: list[asyncio.Future[Recognition]] = []
+
+        async def behaviour(*_: object) -> Recognition:
+            waiting.append(asyncio.get_running_loop().create_future())
+            return await waiting[-1]
+
+        guarded = stack(Vendor(behaviour), policy(retries=ONCE, limits={"rate": None, "concurrency": 100}))
+        calls: list[asyncio.Future[object]] = []
+        for failed, which in enumerate(cycle(order)):
+            if guarded.status()["circuit"]["state"] == "open":
+                break
+            assert failed < most
+            calls += [asyncio.ensure_future(outcome(guarded.call(speech(), context()))) for _ in range(at_once - len(waiting))]
+            while len(waiting) < at_once:
+                await asyncio.sleep(0)
+            waiting.pop(which % at_once).set_exception(DOWN)
+            while sum(call.done() for call in calls) <= failed:
+                await asyncio.sleep(0)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+    story()
 
 
 @virtual_time

@@ -116,7 +116,8 @@ class Guard(RuleBasedStateMachine):
         self.last.append((self.loop.now, True))
         self.run_of_failures += 1
         recent = [failed for at, failed in self.last[-RECENT:] if self.loop.now - at < MEMORY]
-        mostly = sum(recent) >= MOSTLY * (len(recent) + older)
+        unbroken = self._unbroken()
+        mostly = max(sum(recent), unbroken) >= MOSTLY * (max(len(recent), unbroken) + older)
         warned = self.loop.now < self.warned_until
         if self.state == "half-open" or warned or (mostly and self.run_of_failures >= self.failures):
             self._changes_to("open")
@@ -172,6 +173,15 @@ class Guard(RuleBasedStateMachine):
         if self.state == "open":
             return self.again_at - self.loop.now if self.loop.now < self.again_at else None
         return SOON if self.state == "half-open" and not self.places else None
+
+    def _unbroken(self) -> int:
+        """How many of the last calls failed with less than MEMORY between one and the next."""
+        length, next_at = 0, self.loop.now
+        for at, failed in reversed(self.last):
+            if not failed or next_at - at >= MEMORY:
+                break
+            length, next_at = length + 1, at
+        return length
 
     def _changes_to(self, state: str) -> None:
         self.changes.append((self.state, state))
