@@ -6,9 +6,12 @@ two sine tones at once, as on a telephone's keys:
     low tone    400 + 100 * (i // 10) Hz, plus 50 Hz for every second symbol that is sounded
     high tone   1500 + 200 * (i % 10) Hz
 
-Everything lies between 400 and 3300 Hz, so it lives through telephone lines (8 kHz, mu-law, AMR) and lossy codecs. The 50 Hz tell
-neighbours apart: the low tone changes from each symbol to the next even where they are the same and no gap is between them. A piece of
-audio that was lost, doubled or put in the wrong place therefore shows in the text, and where it was shows in the times.
+Everything lies between 400 and 3300 Hz, so it lives through telephone lines (8 kHz, mu-law, AMR), MP3, AAC and Opus. Of Opus only the
+general coder is safe (`-application lowdelay`): left to choose, an encoder takes the one for voices now and then, and that loses symbols
+(at 24 kbit/s in 4 of 100 recordings of 10 s).
+
+The 50 Hz tell neighbours apart: the low tone changes from each symbol to the next even where they are the same and no gap is between
+them. A piece of audio that was lost, doubled or put in the wrong place therefore shows in the text, and where it was shows in the times.
 
     pcm = synthesize("天地玄黄 宇宙洪荒")                # a space is a pause
     assert text_of(decode(pcm, 16_000)) == "天地玄黄宇宙洪荒"
