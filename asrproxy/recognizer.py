@@ -16,7 +16,7 @@ from asrproxy.audio.spool import Spool
 from asrproxy.config.models import DEFAULT_ROUTE, LongAudioSettings, ScaledTimeout
 from asrproxy.errors import AsrError, AudioTooLong, DeadlineExceeded, InvalidAudio, UnknownRoute, UnsupportedParameter
 from asrproxy.failure import RecordingFailed
-from asrproxy.long_audio import Listener, LongRecording, Work, count_calls
+from asrproxy.long_audio import Listener, LongRecording, Progress, Work, count_calls
 from asrproxy.model import AttemptRecord, AudioFormat, Options, Segment, StreamEvent, Traffic, Transcript, Utterance
 from asrproxy.plugin import Context, Trail
 from asrproxy.policy.stack import RouteStack
@@ -222,6 +222,7 @@ class Recognizer:
             language=recognition.language,
         )
         if listener is not None:
+            await listener(Progress(1, 1, utterance.duration, utterance.duration))
             await listener(segment)
         return Transcript(
             text=segment.text,

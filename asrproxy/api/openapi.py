@@ -34,7 +34,7 @@ PARAMETERS: Final[dict[str, tuple[dict[str, Any], str]]] = {
         "What becomes of a long recording of which a segment failed.",
     ),
     "timeout": ({"type": "number", "exclusiveMinimum": 0, "maximum": 9_999_999}, "Seconds for the whole request, at most the policy's."),
-    "stream": (_BOOLEAN, "Server-sent events as segments complete."),
+    "stream": (_BOOLEAN, "Server-sent events as segments complete; they hold JSON, no other response_format. Left out: as Accept says."),
 }
 
 

@@ -52,17 +52,25 @@ def parse(
     given: Mapping[str, str],
     account: Account,
     *,
+    events: bool = False,
     prompt: str | None = None,
     temperature: float | None = None,
 ) -> Ask:
-    """Raises InvalidParameter, which names what is unknown, malformed or out of range. prompt, temperature: of the OpenAI door only."""
+    """Raises InvalidParameter, which names what is unknown, malformed or out of range.
+
+    events: whether they are wanted where `stream` does not say. prompt, temperature: of the OpenAI door only.
+    """
     if not given:
-        return Ask(Order(account.origin()), ResponseFormat.JSON, False)
+        return Ask(Order(account.origin()), ResponseFormat.JSON, events)
     for name, value in given.items():
         if name not in NAMES:
             raise InvalidParameter(f"unknown parameter {name[:64]!r}; known are {', '.join(NAMES)}", param=name[:64])
         if len(value) > LONGEST_VALUE:
             raise InvalidParameter(f"{name} is longer than {LONGEST_VALUE} characters", param=name)
+    response_format = ResponseFormat(_choice(given, "response_format", tuple(ResponseFormat)) or ResponseFormat.JSON)
+    stream = events if (asked := _flag(given, "stream")) is None else asked
+    if stream and response_format is not ResponseFormat.JSON:
+        raise InvalidParameter(f"events hold JSON, not {response_format}: leave out one of the two", param="response_format")
     return Ask(
         order=Order(
             account.origin(),
@@ -80,8 +88,8 @@ def parse(
             partial=Partial(_choice(given, "partial", tuple(Partial)) or Partial.REFUSE),
             timeout=_timeout(given),
         ),
-        response_format=ResponseFormat(_choice(given, "response_format", tuple(ResponseFormat)) or ResponseFormat.JSON),
-        stream=_flag(given, "stream") or False,
+        response_format=response_format,
+        stream=stream,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -17,6 +18,8 @@ from asrproxy.long_audio import Progress
 from asrproxy.model import Segment
 from asrproxy.recognizer import Recognizer
 
+_NEVER: Final = re.compile(r"q=0(\.0*)?")
+
 
 async def recognize(request: web.Request) -> web.StreamResponse:
     """Body: raw audio or a form. Answers the contract's `200`, or raises AsrError."""
@@ -26,7 +29,7 @@ async def recognize(request: web.Request) -> web.StreamResponse:
         async with upload(BodyLimits.of(runtime.server)) as body:
             account.body = body.spool
             ask = await _received(request, body, account, generation.recognizer)
-            if ask.stream or "text/event-stream" in request.headers.get("Accept", ""):
+            if ask.stream:
                 return await _streamed(request, generation.recognizer, body, ask, account)
             transcript = await generation.recognizer.transcribe(body.spool, ask.order, account.stages)
             account.finished(transcript)
@@ -40,6 +43,7 @@ async def recognize(request: web.Request) -> web.StreamResponse:
 async def _received(request: web.Request, body: Upload, account: Account, recognizer: Recognizer) -> Ask:
     """The parameters, checked before the audio is read where they come in the query."""
     given: dict[str, str] = {}
+    events = _accepts_events(request)
     if request.query_string:
         query = request.query
         given.update(query)
@@ -54,25 +58,37 @@ async def _received(request: web.Request, body: Upload, account: Account, recogn
         for name, value in fields.items():
             if given.setdefault(name, value) != value:
                 raise InvalidParameter(f"{name!r} differs between the query and the form", param=name)
-        ask = parse(given, account)
+        ask = parse(given, account, events=events)
         account.accepted(ask.order.route, recognizer.accept(ask.order))
     else:
-        ask = parse(given, account)
+        ask = parse(given, account, events=events)
         account.accepted(ask.order.route, recognizer.accept(ask.order))
         await body.raw(request.content, known=length)
     account.stages.ended("receive")
     return ask
 
 
+def _accepts_events(request: web.Request) -> bool:
+    """Whether `Accept` asks for server-sent events."""
+    for each in ",".join(request.headers.getall("Accept", ())).lower().split(","):
+        media, *parameters = (part.strip() for part in each.split(";"))
+        if media == "text/event-stream":
+            return not any(_NEVER.fullmatch(parameter) for parameter in parameters)
+    return False
+
+
 async def _streamed(request: web.Request, recognizer: Recognizer, body: Upload, ask: Ask, account: Account) -> web.StreamResponse:
     """Server-sent events: progress and segments as they complete, at the end the result or the error."""
     request_id = ask.order.origin.request_id
     stream = EventStream(request, request_id)
+    told = 0
     await stream.open()
 
     async def listen(happened: Segment | Progress) -> None:
+        nonlocal told
         match happened:
             case Segment():
+                told += 1
                 await stream.tell(segment_body(happened, request_id), "segment")
             case Progress():
                 await stream.tell(_progress_body(happened), "progress")
@@ -81,6 +97,8 @@ async def _streamed(request: web.Request, recognizer: Recognizer, body: Upload, 
         try:
             transcript = await recognizer.transcribe(body.spool, ask.order, account.stages, listen)
             account.finished(transcript)
+            for silent in transcript.segments[told:]:  # of a long recording without speech: no call was made that could have ended
+                await stream.tell(segment_body(silent, request_id), "segment")
             await stream.last(transcript_body(transcript, request_id, account.cost), "result")
         except AsrError as error:
             account.failed(error)

@@ -7,6 +7,7 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession, FormData, UnixConnector
@@ -97,17 +98,39 @@ async def test_other_formats_are_filled_in_by_the_proxy(client: Client, response
     assert re.fullmatch(shape, body), body
 
 
-async def test_events_end_with_the_whole_answer(client: Client) -> None:
-    answer, text = await client.post(WAV, stream="true")
-    assert answer.content_type == "text/event-stream"
-    events = [
+def events_of(text: str) -> list[tuple[str, Any]]:
+    """Names and data of server-sent events."""
+    return [
         (event[0].removeprefix("event: "), json.loads(event[1].removeprefix("data: ")))
         for event in map(str.splitlines, text.split("\n\n"))
         if event
     ]
-    assert [name for name, _ in events][-2:] == ["segment", "result"]
+
+
+async def test_events_end_with_the_whole_answer(client: Client) -> None:
+    answer, text = await client.post(WAV, stream="true")
+    assert answer.content_type == "text/event-stream"
+    events = events_of(text)
+    seconds = events[-1][1]["duration"]
+    assert events[0] == ("progress", {"done": 1, "total": 1, "seconds_done": seconds, "seconds_total": seconds})
+    assert [name for name, _ in events[1:]] == ["segment", "result"]
     assert events[-1][1]["text"] == TEXT
     assert events[-1][1]["segments"] == [events[-2][1]]
+
+
+async def test_events_of_a_long_silence_have_its_one_segment_too(client: Client) -> None:
+    _, text = await client.post(b"\xff" * 8000 * 70, stream="true", encoding="mulaw", sample_rate="8000")
+    events = events_of(text)
+    assert [data for name, data in events if name == "segment"] == events[-1][1]["segments"]
+    assert events[-1][1]["segments"][0]["end"] == 70.0
+
+
+@pytest.mark.parametrize("headers", [{}, {"Accept": "text/event-stream"}])
+@pytest.mark.parametrize("response_format", ["text", "srt", "vtt"])
+async def test_a_format_that_events_do_not_have_is_not_dropped_silently(client: Client, response_format: str, headers: Any) -> None:
+    asked = {"response_format": response_format} | ({} if headers else {"stream": "true"})
+    answer, body = await client.post(WAV, headers=headers, **asked)
+    assert (answer.status, body["error"]["code"], body["error"]["param"]) == (400, "invalid_parameter", "response_format")
 
 
 @pytest.mark.parametrize("failing", [False, True])
@@ -130,9 +153,20 @@ async def test_who_hangs_up_after_the_last_event_was_answered(start: Start, fail
         assert {each.status for each in ended} == {200}
 
 
-async def test_the_accept_header_asks_for_events_too(client: Client) -> None:
-    answer, _ = await client.post(WAV, headers={"Accept": "text/event-stream"})
-    assert answer.content_type == "text/event-stream"
+@pytest.mark.parametrize(
+    ("accept", "stream", "content_type"),
+    [
+        ("text/event-stream", None, "text/event-stream"),
+        ("Text/Event-Stream; charset=utf-8", None, "text/event-stream"),
+        ("application/json, text/event-stream;q=0.9", None, "text/event-stream"),
+        ("application/json, text/event-stream; q=0.0", None, "application/json"),
+        ("*/*", None, "application/json"),
+        ("text/event-stream", "false", "application/json"),  # the parameter is the plainer word
+    ],
+)
+async def test_the_accept_header_asks_for_events_too(client: Client, accept: str, stream: str | None, content_type: str) -> None:
+    answer, _ = await client.post(WAV, headers={"Accept": accept}, **({} if stream is None else {"stream": stream}))
+    assert answer.content_type == content_type
 
 
 async def test_a_request_id_is_kept(client: Client) -> None:
