@@ -19,6 +19,9 @@ OPENAI_NAMES: Final = (
 GRANULARITIES: Final = "timestamp_granularities[]"
 KNOWN: Final = frozenset({"model", "language", "prompt", "response_format", "temperature", "chunking_strategy", "stream"})
 
+NOT_SERVED: Final = frozenset({"include", "keywords", "known_speaker_names", "known_speaker_references", "languages", "chunking_strategy"})
+"""OpenAI's own fields that nobody here can honour, and those of a chunking_strategy other than auto; lists come with brackets."""
+
 
 class ResponseFormat(StrEnum):
     """How the answer is written."""
@@ -51,7 +54,9 @@ def parsed(fields: Mapping[str, str], routes: Collection[str], *, account: Accou
     """routes: the names that `model` may have; default: the one that answers for OpenAI's own names. Raises CallerError, naming a field."""
     for name in fields:
         if name not in KNOWN and name not in (GRANULARITIES, GRANULARITIES[:-2]):
-            raise UnsupportedParameter(f"{name[:64]!r} is not served here", param=name[:64])
+            if name.partition("[")[0] in NOT_SERVED:
+                raise UnsupportedParameter(f"{name[:64]!r} is not served here", param=name[:64])
+            raise InvalidParameter(f"unknown field {name[:64]!r}; known are file, {', '.join(sorted(KNOWN))}", param=name[:64])
     if (chunking := fields.get("chunking_strategy")) not in (None, "auto"):
         raise UnsupportedParameter(
             f"chunking_strategy is auto, not {chunking[:64]!r}: long recordings are always cut at pauses, as policy.long_audio says",

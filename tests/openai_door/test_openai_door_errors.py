@@ -60,6 +60,8 @@ async def test_what_is_wrong_with_a_request_is_a_bad_request_that_names_it(clien
         (granular, "invalid_parameter", "timestamp_granularities[]"),
         ({"include": ["logprobs"]}, "unsupported_parameter", "include[]"),
         ({"chunking_strategy": {"type": "server_vad"}}, "unsupported_parameter", "chunking_strategy[type]"),
+        ({"extra_body": {"known_speaker_names": ["Ann"]}}, "unsupported_parameter", "known_speaker_names[]"),
+        ({"extra_body": {"langauge": "zh"}}, "invalid_parameter", "langauge"),
     ):
         with pytest.raises(openai.BadRequestError) as bad:
             await client.create(**asked)
