@@ -29,7 +29,7 @@ Encoding = Literal["pcm_s16le", "mulaw", "alaw"]
 START: Final = 30.0
 """Seconds that a new process may take until it can decode: its own start on a busy machine says nothing about a recording."""
 
-Frame = tuple[Kind, bytearray, int]
+Frame = tuple[Kind, bytes | bytearray, int]
 
 _DETECTED: Final = (8_000, 16_000)  # rates at which voice detection works without converting first
 
@@ -235,11 +235,10 @@ class Decoders:
 
     async def _lent(self, job: Job, body: Spool) -> Child:
         """A process that has the job. One that had died in its sleep is passed over."""
-        descriptor = body.fileno()
         while not self._closed:
             child = self._woken() or await self._new()
             try:
-                child.begin(job, descriptor)
+                child.begin(job, body)
             except Died:
                 self._end(child)
             else:
@@ -322,7 +321,7 @@ async def _held(blocks: AsyncGenerator[Block, None]) -> AsyncIterator[AsyncItera
 _ERRORS: Final = MappingProxyType({kind.__name__: kind for kind in (InvalidAudio, UnsupportedMedia, AudioTooLong)})
 
 
-def _failure(payload: bytearray) -> Exception:
+def _failure(payload: bytes | bytearray) -> Exception:
     name, message = json.loads(payload)
     kind = _ERRORS.get(name)
     return kind(message) if kind is not None else RuntimeError(f"the decoder failed: {name}: {message}")

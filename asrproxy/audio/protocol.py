@@ -1,9 +1,9 @@
 """What the pool and a decoder process say to each other: frames over a stream socket, one job at a time.
 
-A job begins with JOB and the body's file descriptor beside it. The decoder answers with WHOLE (the recording was short), or LONG and,
-after GO, any number of BLOCK and DONE; FAILED ends a job at any point, and VALUE answers a question about audio. While the body still
-grows, the decoder asks for more with NEED and is told with SIZE. The socket's own buffer is the back-pressure: a decoder whose blocks
-nobody takes stands still in its `send`.
+A job begins with JOB and the body's file descriptor beside it; without one the body lies on the page, a file that the two share for as
+long as the decoder lives. The decoder answers with WHOLE or LAID (the recording was short), or LONG and, after GO, any number of BLOCK and
+DONE; FAILED ends a job at any point, and VALUE answers a question about audio. While the body still grows, the decoder asks for more with
+NEED and is told with SIZE. The socket's own buffer is the back-pressure: a decoder whose blocks nobody takes stands still in its `send`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import Final
 
 HEADER: Final = struct.Struct("<BII")
 """Kind, bytes of the payload, how many of its last bytes are levels (NO_LEVELS: it has none)."""
+
+PAGE: Final = 2**21
+"""Bytes of a page at most: a minute as most send it. Memory that stays is written in a sixth of the time that new memory takes."""
 
 NO_LEVELS: Final = 0xFFFFFFFF
 
@@ -40,9 +43,11 @@ class Kind(IntEnum):
     DONE = 15
     VALUE = 16
     FAILED = 17
+    LAID = 18
+    """As WHOLE, but the payload lies on the page."""
 
 
-ENDS: Final = frozenset((Kind.WHOLE, Kind.DONE, Kind.VALUE, Kind.FAILED))
+ENDS: Final = frozenset((Kind.WHOLE, Kind.LAID, Kind.DONE, Kind.VALUE, Kind.FAILED))
 """After these the decoder waits for its next job."""
 
 

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -100,6 +100,10 @@ class Spool:
             self._chunks = [b"".join(self._chunks)]
         return self._chunks[0]
 
+    def pieces(self) -> Sequence[Content] | None:
+        """The whole content in memory, in order; None while it grows and once it went to a file."""
+        return None if self.spooled or not self._complete else self._chunks
+
     def fileno(self) -> int:
         """A file with the content from 0 to `size`, for a reader in another process; it stays this object's and may be passed on.
 
@@ -108,10 +112,10 @@ class Spool:
         if self._file is None:
             if not self._complete:
                 raise ValueError("the body still grows in memory")
-            descriptor = _memory_file()
+            descriptor = memory_file()
             try:
                 for chunk in self._chunks:
-                    _write_all(descriptor, chunk)
+                    write_all(descriptor, chunk)
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -166,7 +170,7 @@ class Spool:
             if self._file is None:
                 await self._off_loop(lambda: _opened(self._folder, self._chunks), self._moved)
             descriptor = self._descriptor()
-            await self._off_loop(lambda: _write_all(descriptor, chunk))
+            await self._off_loop(lambda: write_all(descriptor, chunk))
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
@@ -191,7 +195,7 @@ def _opened(folder: Path | None, content: list[Content]) -> int:
     descriptor = _nameless(where)
     try:
         for chunk in content:
-            _write_all(descriptor, chunk)
+            write_all(descriptor, chunk)
     except BaseException:
         os.close(descriptor)
         raise
@@ -211,13 +215,15 @@ def _nameless(where: str) -> int:
     return descriptor
 
 
-def _memory_file() -> int:
+def memory_file() -> int:
+    """A nameless file that lies in memory, where the system has such."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("asrproxy-body")
     return _nameless(tempfile.gettempdir())
 
 
-def _write_all(descriptor: int, chunk: Content) -> int:
+def write_all(descriptor: int, chunk: Content) -> int:
+    """Writes where the file is; the bytes of the chunk."""
     left = memoryview(chunk)
     while left:
         left = left[os.write(descriptor, left) :]

@@ -70,10 +70,10 @@ class _Stopped(Exception):
 
 
 def main() -> NoReturn:
-    """Arguments: the socket's descriptor, `auto`, `av` or `pydub`, and the bytes of address space that may be added."""
-    descriptor, decoder, memory = sys.argv[1:]
+    """Arguments: the descriptors of socket and page, `auto`, `av` or `pydub`, and the bytes of address space that may be added."""
+    descriptor, page, decoder, memory = sys.argv[1:]
     die_with_parent()
-    pipe = Pipe(socket.socket(fileno=int(descriptor)))
+    pipe = Pipe(socket.socket(fileno=int(descriptor)), int(page))
     try:
         name, decode, base = _decoder(decoder)
     except ImportError as error:
@@ -94,23 +94,24 @@ def main() -> NoReturn:
         except Exception as error:
             pipe.fail(error)  # the owner of the job: a defect is told to the pool, which raises it there
         finally:
-            os.close(body)
+            if body != pipe.page:
+                os.close(body)
     sys.exit(0)
 
 
 class Pipe:
-    """The decoder's end of the socket. The pool's death is this process's end."""
+    """The decoder's end of the socket, and the page. The pool's death is this process's end."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    def __init__(self, sock: socket.socket, page: int) -> None:
+        self._sock, self.page = sock, page
 
     def job(self) -> tuple[Job, int] | None:
-        """The next job and its body's descriptor, None: there will be none."""
+        """The next job and its body's descriptor, the page's if it lies there; None: there will be none."""
         head, descriptors, _, _ = socket.recv_fds(self._sock, HEADER.size, 1)
         if not head:
             return None
         _, size, _ = HEADER.unpack(head + self._exactly(HEADER.size - len(head)))
-        return Job(**json.loads(self._exactly(size))), descriptors[0]
+        return Job(**json.loads(self._exactly(size))), descriptors[0] if descriptors else self.page
 
     def more(self, beyond: int) -> tuple[int, bool]:
         self.send(Kind.NEED, protocol.POSITION.pack(beyond))
@@ -123,6 +124,17 @@ class Pipe:
         self.send(Kind.LONG)
         kind, _ = self._frame()
         return kind is Kind.GO
+
+    def give(self, pcm: bytearray) -> None:
+        """A short recording, of whose body nothing is needed any more."""
+        if len(pcm) > protocol.PAGE:
+            self.send(Kind.WHOLE, pcm)
+            return
+        with memoryview(pcm) as left:
+            done = 0
+            while done < len(pcm):
+                done += os.pwrite(self.page, left[done:], done)
+        self._sock.sendall(HEADER.pack(Kind.LAID, len(pcm), protocol.NO_LEVELS))
 
     def send(self, kind: Kind, *parts: Pcm, levels: int = protocol.NO_LEVELS) -> None:
         """Stands still while the pool does not read: that is the back-pressure."""
@@ -171,7 +183,7 @@ def _deliver(pipe: Pipe, job: Job, pieces: Iterator[Pcm]) -> None:
     else:
         if not pending:
             raise InvalidAudio("there is no audio in the body")
-        pipe.send(Kind.WHOLE, pending)
+        pipe.give(pending)
         return
     if not pipe.go_on():
         raise _Stopped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shutil
 import signal
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from asrproxy.audio.decode import Block, Decoders
+from asrproxy.audio.decode import Block, Decoders, RawFormat
 from asrproxy.audio.spool import Spool
 from asrproxy.errors import BodyTimeout, Draining, InvalidAudio
 from asrproxy.events import Event, Noted
@@ -321,6 +322,33 @@ async def test_the_program_ends_with_its_request(make_pool: Make) -> None:
     await gone(pid)
     await gone(program.pid)
     await decoders.aclose()
+
+
+@pytest.mark.parametrize("decoder", ["av", "pydub"])
+async def test_what_one_process_decodes_in_turn_is_what_new_ones_would(make_pool: Make, decoder: str) -> None:
+    """Longer and shorter, with a header and without, more than a page holds before and after decoding: nothing of one is in the next."""
+    noise = random.Random(7)
+    lengths = ((44_100, 6.0), (8_000, 0.3), (22_050, 60.0), (8_000, 130.0), (48_000, 0.1), (44_100, 5.9))
+    kept = make_pool(decoder)
+    try:
+        for rate, seconds in lengths:
+            pcm, form = noise.randbytes(2 * int(rate * seconds)), RawFormat("pcm_s16le", rate)
+            fresh = make_pool(decoder)
+            assert await alone(kept, pcm, form) == await alone(fresh, pcm, form)
+            await fresh.aclose()
+            assert await short(kept) == TEXT
+        assert kept.status()["started"] == 1
+    finally:
+        await kept.aclose()
+
+
+async def alone(decoders: Decoders, pcm: bytes, form: RawFormat) -> bytes:
+    body = Spool.of(pcm)
+    try:
+        async with decoders.decode(body, RATE, raw=form, whole=inf, longest=inf) as blocks:
+            return b"".join([block.pcm async for block in blocks])
+    finally:
+        body.close()
 
 
 async def test_a_long_recording_does_not_grow_the_process(decoders: Decoders) -> None:

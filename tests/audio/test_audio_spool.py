@@ -7,6 +7,7 @@ import os
 import resource
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,7 @@ async def test_closing_frees_the_file_and_may_be_done_twice(spool: Spool) -> Non
 
 
 async def test_a_writer_who_is_cancelled_leaves_no_file_behind(tmp_path: Path) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     await asyncio.to_thread(int)  # the thread that writes has descriptors of its own
     before = descriptors()
     for turns in range(4):
