@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import EMPTY_PAYLOAD, web
@@ -11,9 +13,9 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from asrproxy.api.problems import face_of, problem
-from asrproxy.api.request import OTHER, RUNTIME, request_id_of
+from asrproxy.api.request import OTHER, request_id_of
 from asrproxy.errors import BodyTimeout, InvalidParameter
-from asrproxy.events import RequestEnded
+from asrproxy.events import Observer, RequestEnded
 
 LAST: Final = 1.0
 """Seconds that whoever had connected by the end has for a request and its answer."""
@@ -27,8 +29,20 @@ QUIET: Final = 5
 """Turns of the loop."""
 
 
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """What a connection goes by before there is a request. patience: seconds that a head may take, now. announce: hears of refusals."""
+
+    patience: Callable[[], float]
+    announce: Observer
+
+
 class Runner(web.AppRunner):
     """An AppRunner whose connections speak the contract also where aiohttp answers by itself."""
+
+    def __init__(self, app: web.Application, manners: Manners, **settings: Any) -> None:
+        super().__init__(app, **settings)
+        self._manners = manners
 
     async def cleanup(self) -> None:
         """Takes whoever waits in the kernel's queue, stops listening, lets all of them be answered, then closes.
@@ -60,28 +74,28 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return _Server(self.app, made)
+        return _Server(self._manners, made)
 
 
 class _Server(web.Server):
-    def __init__(self, app: web.Application, made: web.Server) -> None:
+    def __init__(self, manners: Manners, made: web.Server) -> None:
         super().__init__(
             made.request_handler, request_factory=made.request_factory, handler_cancellation=made.handler_cancellation, **made._kwargs
         )
-        self._app = app
+        self._manners = manners
         self.taken = 0
 
     def __call__(self) -> RequestHandler:
         self.taken += 1
-        return _Connection(self._app, self, loop=asyncio.get_running_loop(), **self._kwargs)
+        return _Connection(self._manners, self, loop=asyncio.get_running_loop(), **self._kwargs)
 
 
 class _Connection(RequestHandler):
-    __slots__ = ("_app", "_head_limit")
+    __slots__ = ("_head_limit", "_manners")
 
-    def __init__(self, app: web.Application, server: web.Server, **settings: Any) -> None:
+    def __init__(self, manners: Manners, server: web.Server, **settings: Any) -> None:
         super().__init__(server, **settings)
-        self._app = app
+        self._manners = manners
         self._head_limit: asyncio.TimerHandle | None = None
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -102,7 +116,7 @@ class _Connection(RequestHandler):
             if self._messages:
                 self._head_over()
         elif (waiter := self._waiter) is not None and not waiter.done():  # a request is waited for, and this was not all of its head
-            self._head_limit = asyncio.get_running_loop().call_later(self._app[RUNTIME].server.body_timeout, self._head_late)
+            self._head_limit = asyncio.get_running_loop().call_later(self._manners.patience(), self._head_late)
         if self._messages and self._current_request is not None and not isinstance(self._messages[-1][0], RawRequestMessage):
             body = self._current_request.content
             if not body.is_eof():
@@ -141,7 +155,7 @@ class _Connection(RequestHandler):
         self._head_limit = None
         waiter = self._waiter
         if waiter is not None and not waiter.done():
-            late = BodyTimeout(f"the request's head did not end within {self._app[RUNTIME].server.body_timeout:g} s")
+            late = BodyTimeout(f"the request's head did not end within {self._manners.patience():g} s")
             self._messages.append((_ErrInfo(status=408, exc=late, message=str(late)), EMPTY_PAYLOAD))
             waiter.set_result(None)
 
@@ -150,7 +164,7 @@ class _Connection(RequestHandler):
         response = problem(error, request_id)
         response.headers["X-Request-Id"] = request_id
         response.force_close()
-        self._app[RUNTIME].announce(
+        self._manners.announce(
             RequestEnded(
                 request_id,
                 method="_OTHER",

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from asrproxy.api.app import create_api, create_ops, create_own
-from asrproxy.api.connection import Runner
+from asrproxy.api.connection import Manners, Runner
+from asrproxy.api.request import RUNTIME
 from asrproxy.config.models import Configuration, TracingSettings
 from asrproxy.discovery import provider_type
 from asrproxy.errors import ConfigError
@@ -139,7 +140,9 @@ async def _handed(stack: AsyncExitStack, app: web.Application, given: Sequence[H
 
 
 async def _runner(stack: AsyncExitStack, app: web.Application) -> web.AppRunner:
-    runner = Runner(app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN, keepalive_timeout=75.0)
+    runtime = app[RUNTIME]
+    manners = Manners(lambda: runtime.server.body_timeout, runtime.announce)
+    runner = Runner(app, manners, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN, keepalive_timeout=75.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     return runner

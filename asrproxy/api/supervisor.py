@@ -22,6 +22,7 @@ from typing import Final
 
 from aiohttp import ClientError, web
 
+from asrproxy.api.connection import Manners, Runner
 from asrproxy.api.problems import of_aiohttp
 from asrproxy.api.recent import Asked, gathered
 from asrproxy.api.render import dumped
@@ -183,7 +184,7 @@ async def supervise(configuration: Configuration, source: Path | None, stop: asy
         sockets = stack.enter_context(_Sockets(server.listen, count)).bound
         await stack.enter_async_context(Keeper(folder / "fleet.sock"))
         supervisor = Supervisor(configuration, source, sockets, folder, log)
-        await stack.enter_async_context(_answering(supervisor, server.ops_listen, folder))
+        await stack.enter_async_context(_answering(supervisor, server.ops_listen, folder, Manners(lambda: server.body_timeout, log)))
         passing = asyncio.create_task(_pass_on(supervisor, hup))
         stack.callback(passing.cancel)
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, supervisor.signal, signal.SIGUSR1)  # the workers are what hangs
@@ -260,14 +261,14 @@ class _Sockets:
 
 
 @asynccontextmanager
-async def _answering(supervisor: Supervisor, addresses: Sequence[str], folder: Path) -> AsyncIterator[None]:
+async def _answering(supervisor: Supervisor, addresses: Sequence[str], folder: Path, manners: Manners) -> AsyncIterator[None]:
     """Health and metrics of the whole sidecar on the ops addresses; the same, and the last requests, for the workers' API ports."""
     answers = _Answers(supervisor)
     public: list[Route] = [("/livez", answers.livez), ("/readyz", answers.readyz), ("/metrics", answers.metrics)]
     try:
         async with (
-            _listening([*public, ("/v1/recent", answers.recent)], (f"unix:{folder / 'ops.sock'}",)),
-            _listening(public, addresses),
+            _listening([*public, ("/v1/recent", answers.recent)], (f"unix:{folder / 'ops.sock'}",), manners),
+            _listening(public, addresses, manners),
         ):
             yield
     finally:
@@ -275,11 +276,11 @@ async def _answering(supervisor: Supervisor, addresses: Sequence[str], folder: P
 
 
 @asynccontextmanager
-async def _listening(routes: Sequence[Route], addresses: Sequence[str]) -> AsyncIterator[None]:
+async def _listening(routes: Sequence[Route], addresses: Sequence[str], manners: Manners) -> AsyncIterator[None]:
     app = web.Application(middlewares=[_shaped])
     for path, handler in routes:
         app.router.add_get(path, handler)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN)
+    runner = Runner(app, manners, access_log=None, shutdown_timeout=SHUTDOWN)
     await runner.setup()
     try:
         for address in addresses:

@@ -169,6 +169,15 @@ async def test_the_ops_port_answers_in_the_contracts_shape(tmp_path: Path) -> No
             assert (answer.status, (await answer.json())["error"]["code"]) == (404, "not_found")
         async with running.ops.post("/livez") as answer:
             assert (answer.status, (await answer.json())["error"]["code"]) == (405, "method_not_allowed")
+        for malformed in (b"FOO /livez HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /livez HTTP/1.1\r\nsecret-of-mine\r\n\r\n"):
+            reader, writer = await asyncio.open_unix_connection(str(tmp_path / "ops.sock"))
+            writer.write(malformed)
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            writer.close()
+            error = json.loads(body)["error"]
+            assert error["code"] == "invalid_parameter"
+            assert f"X-Request-Id: {error['request_id']}".encode() in head
+            assert b"secret-of-mine" not in body
 
 
 async def test_the_workers_make_one_token_and_keep_one_rate(tmp_path: Path) -> None:
