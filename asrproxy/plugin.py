@@ -42,6 +42,7 @@ from asrproxy.errors import (
 )
 from asrproxy.events import CircuitChanged, Event, Noted, Observer, TokenRefreshed, ignore
 from asrproxy.figures import Connections, TokenAge
+from asrproxy.here import CaFile, is_here
 from asrproxy.kept import KeptAudio
 from asrproxy.model import (
     AttemptRecord,
@@ -58,13 +59,14 @@ from asrproxy.model import (
     Word,
 )
 from asrproxy.trace import Span
-from asrproxy.units import Rate, Seconds, SecretStr, Section, Size
+from asrproxy.units import HeaderName, Misplaced, Rate, Seconds, SecretLine, SecretStr, Section, Size
 
 __all__ = [
     "AsrError",
     "AttemptRecord",
     "AttemptTimeout",
     "AudioFormat",
+    "CaFile",
     "Call",
     "Capabilities",
     "Charge",
@@ -78,10 +80,12 @@ __all__ = [
     "Event",
     "Fault",
     "Garbled",
+    "HeaderName",
     "Health",
     "Host",
     "Interim",
     "KeptAudio",
+    "Misplaced",
     "NotReady",
     "Noted",
     "Observer",
@@ -96,6 +100,7 @@ __all__ = [
     "Refused",
     "Rejected",
     "Seconds",
+    "SecretLine",
     "SecretStr",
     "Section",
     "Sentence",
@@ -117,6 +122,7 @@ __all__ = [
     "Wrapped",
     "cores",
     "ignore",
+    "is_here",
     "pybreaker",
 ]
 

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -20,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticKnownError
 
-__all__ = ["Misplaced", "Rate", "Seconds", "SecretStr", "Section", "Size", "duration", "rate", "size"]
+__all__ = ["HeaderName", "Misplaced", "Rate", "Seconds", "SecretLine", "SecretStr", "Section", "Size", "duration", "rate", "size"]
 
 _SECONDS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES: Final = {
@@ -31,6 +32,8 @@ _NUMBER: Final = re.compile(r"\d{1,15}(?:\.\d{1,25})?")
 _DURATION: Final = re.compile(r"(?:\d{1,15}(?:\.\d{1,15})?(?:us|ms|s|m|h|d))+")
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
 _SIZE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,15})?) ?(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _RATE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,15})?) ?/ ?(s|m|h|d)")
 
 
@@ -128,6 +131,23 @@ def _written(pattern: str, example: str, number: str) -> WithJsonSchema:
     text = {"type": "string", "pattern": f"^\\s*(?:{pattern}|{_NUMBER.pattern})\\s*$", "examples": [example]}
     return WithJsonSchema({"anyOf": [text, {"type": number, "minimum": 0}]})
 
+
+def _one_line(value: SecretStr) -> SecretStr:
+    if _CONTROL.search(value.get_secret_value()):  # and is not shown
+        raise ValueError("holds a line break or another control character, which can be sent to nobody; was it copied with one?")
+    return value
+
+
+def _header_name(value: str) -> str:
+    if not _HEADER.fullmatch(value):
+        raise ValueError("expected the name of a header: letters, digits and hyphens")
+    return value
+
+
+SecretLine = Annotated[SecretStr, AfterValidator(_one_line)]
+"""A key or token, which goes into a header or an address."""
+
+HeaderName = Annotated[str, AfterValidator(_header_name)]
 
 Seconds = Annotated[float, BeforeValidator(duration), Field(ge=0), _written(_DURATION.pattern, "5s", "number")]
 Size = Annotated[int, BeforeValidator(size), Field(ge=0), _written(_SIZE.pattern, "10MiB", "integer")]

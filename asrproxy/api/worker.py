@@ -16,6 +16,7 @@ from asrproxy.config.load import load
 from asrproxy.config.models import Configuration
 from asrproxy.discovery import provider_type
 from asrproxy.errors import ConfigError
+from asrproxy.here import Purpose
 from asrproxy.place import Place
 
 PR_SET_PDEATHSIG: Final = 1
@@ -28,7 +29,7 @@ def main() -> int:
     source = None if order["config"] is None else Path(order["config"])
 
     def configuration() -> Configuration:
-        return load(source, environ=os.environ, provider_settings=lambda name: provider_type(name).Settings)
+        return load(source, environ=os.environ, provider_settings=lambda name: provider_type(name).Settings, purpose=Purpose.SERVE)
 
     place = Place(order["index"], order["of"], Path(order["folder"]))
     sockets = [(url, socket.socket(fileno=descriptor)) for url, descriptor in order["sockets"]]

@@ -10,6 +10,7 @@ import typer
 
 from asrproxy.cli.configured import ConfigOption, Source
 from asrproxy.errors import ConfigError
+from asrproxy.here import Purpose
 
 if TYPE_CHECKING:
     from asrproxy.config.models import Configuration
@@ -20,7 +21,7 @@ def command(
     live: Annotated[bool, typer.Option("--live", help="Also send each provider 3 s of speech. It may cost money.")] = False,
 ) -> None:
     """Check a configuration and show what it amounts to. Exit status 2: the file is not good; 1: a provider did not answer well."""
-    source = Source.of(config)
+    source = Source.of(config, purpose=Purpose.SERVE)
     configuration = source.load()
     print(f"{source}: good\n")
     print(_shown(configuration))

@@ -9,6 +9,7 @@ import typer
 
 from asrproxy.cli.configured import ConfigOption, Source
 from asrproxy.errors import ConfigError
+from asrproxy.here import Purpose
 
 
 def command(
@@ -18,7 +19,7 @@ def command(
     ] = None,
 ) -> None:
     """Run the sidecar until SIGTERM or Ctrl-C. SIGHUP, or a change of the file or one it names, takes a new configuration."""
-    source = Source.of(config, route=route)
+    source = Source.of(config, route=route, purpose=Purpose.SERVE)
     configuration = source.load()
     from asrproxy.api.serve import serve
 

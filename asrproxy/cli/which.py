@@ -21,8 +21,26 @@ PATIENCE: Final = 1.0
 
 
 def url_of(given: str | None) -> str:
-    """The one given, the environment's, the default."""
-    return given or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    """The one given, the environment's, the default. Raises BadParameter: it is no address."""
+    url = given or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    if not _is_address(url):
+        missing = "" if "://" in url else "; http:// is missing"
+        raise typer.BadParameter(
+            f"expected http://HOST:PORT or unix:PATH, not {url!r}{missing}", param_hint="--url" if given else f"${URL_VARIABLE}"
+        )
+    return url
+
+
+def _is_address(url: str) -> bool:
+    if url.startswith("unix:"):
+        return url != "unix:"
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
 
 
 def token() -> str | None:
@@ -45,7 +63,7 @@ def routes(context: typer.Context, incomplete: str) -> list[str]:
     """For the shell: the routes that a command line could mean, as far as it is typed; none where nobody can say."""
     try:
         names = _routes(context.params.get("url"), context.params.get("config"))
-    except (ConfigError, OSError, ValueError, KeyError, TypeError):
+    except (ConfigError, typer.BadParameter, OSError, ValueError, KeyError, TypeError):
         return []
     return sorted(name for name in names if name.startswith(incomplete))
 
@@ -53,8 +71,9 @@ def routes(context: typer.Context, incomplete: str) -> list[str]:
 def _routes(url: str | None, config: Path | None) -> list[str]:
     if config is not None:
         from asrproxy.cli.configured import Source
+        from asrproxy.here import Purpose
 
-        return list(Source(Path(config)).load().every_route())
+        return list(Source(Path(config), purpose=Purpose.READ).load().every_route())
     import json
 
     from asrproxy.cli.plain import connection

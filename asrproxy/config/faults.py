@@ -15,6 +15,7 @@ from asrproxy.config.document import Path, Value
 from asrproxy.units import Misplaced
 
 HIDDEN: Final = "***"
+_NOTHING: Final = "; nothing is written here"
 _SHORT: Final = 3
 _KEY: Final = re.compile(r"[^\W\d][\w .-]{0,47}")
 
@@ -139,7 +140,7 @@ def _placed(error: ErrorDetails, value: Value, model: type[BaseModel]) -> Fault:
     if message is None:
         return Fault(path, re.sub(r"^(Input|Value|String|Tuple|List|Dictionary) should", "expected to", error["msg"]), quotes=True)
     if here is None and message.startswith("expected"):
-        message += "; nothing is written here"
+        message += _NOTHING
     return Fault(path, message)
 
 
@@ -150,7 +151,7 @@ def _path(loc: tuple[str | int, ...], value: Value, *, keep_last: bool) -> tuple
         found, below = step(value, part)
         if found:
             value = below
-        elif not (keep_last and place == len(loc) - 1):
+        elif not (keep_last and place == len(loc) - 1 and isinstance(part, str)):
             continue
         path.append(part)
     return tuple(path), value
@@ -184,7 +185,8 @@ def _message(error: ErrorDetails) -> str | None:
 def _either(messages: list[str]) -> str:
     """The messages of a union's branches as one: `expected a whole number, or 'auto'`."""
     if len(messages) > 1 and all(message.startswith("expected ") for message in messages):
-        return "expected " + ", or ".join(message.removeprefix("expected ") for message in messages)
+        nothing = _NOTHING if all(message.endswith(_NOTHING) for message in messages) else ""
+        return "expected " + ", or ".join(message.removeprefix("expected ").removesuffix(nothing) for message in messages) + nothing
     return "; ".join(messages)
 
 

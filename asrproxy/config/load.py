@@ -13,6 +13,7 @@ from asrproxy.config.faults import HIDDEN, Fault, faults_of, hide, secrets_of, s
 from asrproxy.config.models import Configuration, PolicySettings, ProviderEntry
 from asrproxy.config.substitute import Substituted, files_named, substitute
 from asrproxy.errors import ConfigError
+from asrproxy.here import Purpose
 from asrproxy.plugin import ProviderSettings, Wrapped
 
 VARIABLE: Final = "ASRPROXY_CONFIG"
@@ -42,17 +43,22 @@ def find(given: FilePath | None, environ: Mapping[str, str]) -> FilePath | None:
     return USUAL if USUAL.is_file() else None
 
 
-def load(path: FilePath | None, *, environ: Mapping[str, str], provider_settings: SettingsOf) -> Configuration:
-    """The configuration of a file; None: the built-in defaults. Raises ConfigError, a line for each thing that is wrong."""
+def load(
+    path: FilePath | None, *, environ: Mapping[str, str], provider_settings: SettingsOf, purpose: Purpose = Purpose.READ
+) -> Configuration:
+    """The configuration of a file; None: the built-in defaults. Raises ConfigError, a line for each thing that is wrong.
+
+    purpose: whether what its settings name has to be on this machine.
+    """
     if path is None:
-        return loads(BUILTIN, BUILTIN_NAME, environ=environ, provider_settings=provider_settings)
+        return loads(BUILTIN, BUILTIN_NAME, environ=environ, provider_settings=provider_settings, purpose=purpose)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: the configuration cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise ConfigError(f"{path}: the configuration cannot be read: it is not UTF-8 text") from error
-    return loads(text, str(path), environ=environ, provider_settings=provider_settings, folder=path.parent)
+    return loads(text, str(path), environ=environ, provider_settings=provider_settings, folder=path.parent, purpose=purpose)
 
 
 def sources(path: FilePath) -> tuple[FilePath, ...]:
@@ -65,20 +71,27 @@ def sources(path: FilePath) -> tuple[FilePath, ...]:
 
 
 def loads(
-    text: str, name: str, *, environ: Mapping[str, str], provider_settings: SettingsOf, folder: FilePath = FilePath()
+    text: str,
+    name: str,
+    *,
+    environ: Mapping[str, str],
+    provider_settings: SettingsOf,
+    folder: FilePath = FilePath(),
+    purpose: Purpose = Purpose.READ,
 ) -> Configuration:
     """The same for text. name: what its errors call it. folder: where relative `${file:…}` paths begin."""
     document = parse(text, name)
-    return _Reading(document, substitute(document, environ=environ, folder=folder), provider_settings).configuration()
+    return _Reading(document, substitute(document, environ=environ, folder=folder), provider_settings, purpose).configuration()
 
 
 class _Reading:
     """One document on its way to settings: its pieces are checked one by one, so that one that fails does not hide the others."""
 
-    def __init__(self, document: Document, filled: Substituted, provider_settings: SettingsOf) -> None:
+    def __init__(self, document: Document, filled: Substituted, provider_settings: SettingsOf, purpose: Purpose) -> None:
         self._document = document
         self._filled = filled
         self._provider_settings = provider_settings
+        self._purpose = purpose
         self._faults: list[Fault] = []
         self._secrets: set[str] = set()
 
@@ -113,12 +126,14 @@ class _Reading:
         checked = self._check(ProviderEntry, entry, path, given=core)
         settings = None
         if not any(fault.path == (*path, "type") for fault in self._faults):
-            settings = self._settings(str(entry["type"]), {key: each for key, each in entry.items() if key not in _CORE}, path)
+            settings = self._settings(
+                str(entry["type"]), {key: each for key, each in entry.items() if key not in _CORE}, path, self._purpose
+            )
         if checked is None or settings is None or policy is None:
             return stand_in
         return checked.model_copy(update={"settings": settings, "policy": policy})
 
-    def _settings(self, type_name: str, own: dict[str, Value], path: Path) -> ProviderSettings | None:
+    def _settings(self, type_name: str, own: dict[str, Value], path: Path, purpose: Purpose) -> ProviderSettings | None:
         """The plugin's part of an entry."""
         try:
             model = self._provider_settings(type_name)
@@ -131,7 +146,7 @@ class _Reading:
         given: dict[str, object] = {
             key: self._wrapped(each, (*path, key)) if each is not None and _is_wrapped(model, key) else each for key, each in own.items()
         }
-        checked = self._check(model, own, path, given=given)
+        checked = self._check(model, own, path, given=given, purpose=purpose)
         return checked if len(self._faults) == before else None
 
     def _wrapped(self, value: Value, path: Path) -> Wrapped:
@@ -143,7 +158,8 @@ class _Reading:
         checked = self._check(Wrapped, value, path, given={key: each for key, each in value.items() if key == "type"})
         if checked is None:
             return stand_in
-        settings = self._settings(checked.type, {key: each for key, each in value.items() if key != "type"}, path)
+        # Whether it is put to work is for the one round it to say: recordings are played without it.
+        settings = self._settings(checked.type, {key: each for key, each in value.items() if key != "type"}, path, Purpose.READ)
         return stand_in if settings is None else checked.model_copy(update={"settings": settings})
 
     def _policy(self, common: Value, entry: dict[str, Value], at: Path) -> PolicySettings | None:
@@ -165,10 +181,10 @@ class _Reading:
                 self._faults.append(fault if below == () or _has(own, below) else Fault(("policy", *below), fault.message))
         return checked
 
-    def _check(self, model: type[Model], value: Value, path: Path, *, given: object = None) -> Model | None:
-        """given: what is validated, where pieces of `value` have been already."""
+    def _check(self, model: type[Model], value: Value, path: Path, *, given: object = None, purpose: Purpose | None = None) -> Model | None:
+        """given: what is validated, where pieces of `value` have been already. purpose: in place of the whole file's."""
         try:
-            return model.model_validate(value if given is None else given)
+            return model.model_validate(value if given is None else given, context=(self._purpose if purpose is None else purpose).context)
         except ValidationError as error:
             for fault in faults_of(error, value, model):
                 self._faults.append(Fault((*path, *fault.path), self._hidden(fault, path)))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
+from asrproxy.here import CaFile, Purpose, SpoolFolder, fault_of_socket, is_here
 from asrproxy.plugin import ProviderSettings
-from asrproxy.units import Misplaced, Rate, Seconds, SecretStr, Section, Size
+from asrproxy.units import HeaderName, Misplaced, Rate, Seconds, SecretLine, SecretStr, Section, Size
 
 DEFAULT_ROUTE: Final = "default"
 """Answers the requests that name no route."""
@@ -25,6 +28,31 @@ def _is_address(value: str) -> bool:
         return value != "unix:"
     host, colon, port = value.rpartition(":")
     return bool(colon) and port.isdecimal() and port.isascii() and len(port) <= 5 and int(port) <= 65535 and not set(host) & set("/ \t")
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether two listeners cannot have these addresses together."""
+    if one.startswith("unix:") or other.startswith("unix:"):
+        return one[:5] == other[:5] and os.path.normpath(one[5:]) == os.path.normpath(other[5:])
+    (host, port), (other_host, other_port) = _listener(one), _listener(other)
+    return port == other_port != 0 and any(_overlap(each, another) for each in host for another in other_host)
+
+
+def _listener(address: str) -> tuple[tuple[str, ...], int]:
+    """The hosts, as addresses where they are known, and the port."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]").lower() or "127.0.0.1"
+    try:
+        return (str(ipaddress.ip_address(host)),), int(port)
+    except ValueError:
+        return (("127.0.0.1", "::1") if host == "localhost" else (host,)), int(port)
+
+
+def _overlap(one: str, other: str) -> bool:
+    """The whole of a family takes every address of it."""
+    if one == other:
+        return True
+    return any(whole in (one, other) and mark in one and mark in other for whole, mark in (("0.0.0.0", "."), ("::", ":")))  # noqa: S104
 
 
 def _is_name(value: str) -> str:
@@ -63,9 +91,9 @@ class ServerSettings(Section):
         30.0, description="A caller who sends nothing for this long in a body, or takes this long for a request's head, gets 408."
     )
     spool_memory: Size = Field(2**20, description="A body longer than this goes on to a temporary file.")
-    spool_dir: Path | None = Field(None, description="Folder of temporary files; none: the system's.")
+    spool_dir: SpoolFolder | None = Field(None, description="Folder of temporary files; none: the system's.")
     drain: Seconds = Field(25.0, description="After SIGTERM, requests in flight may take this long.")
-    tokens: tuple[SecretStr, ...] = Field((), description="Bearer tokens; empty: whoever reaches the socket may call.")
+    tokens: tuple[SecretLine, ...] = Field((), description="Bearer tokens; empty: whoever reaches the socket may call.")
     callers: tuple[Name, ...] = Field(
         (), description="Names that a caller may give itself in the header `X-Caller`, for metrics and costs; any other is `other`."
     )
@@ -89,10 +117,16 @@ class ServerSettings(Section):
 
     @field_validator("listen", "ops_listen")
     @classmethod
-    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _addresses(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         for place, address in enumerate(value):
             if not _is_address(address):
                 raise Misplaced("expected HOST:PORT (port 0 to 65535) or unix:PATH", at=(place,))
+            if (
+                address.startswith("unix:")
+                and is_here(info, Purpose.SERVE)
+                and (fault := fault_of_socket(Path(address.removeprefix("unix:"))))
+            ):
+                raise Misplaced(fault, at=(place,))
         return value
 
     @field_validator("listen")
@@ -109,6 +143,19 @@ class ServerSettings(Section):
             if not token.get_secret_value().strip():
                 raise Misplaced("is empty, and would let in whoever sends no token", at=(place,))
         return value
+
+    @model_validator(mode="after")
+    def _each_address_once(self) -> Self:
+        taken: list[tuple[str, str]] = []
+        # What the file says comes last: a default has no line that could be shown.
+        for key in sorted(("listen", "ops_listen"), key=lambda each: each in self.model_fields_set):
+            for place, address in enumerate(getattr(self, key)):
+                for other_key, other in taken:
+                    if _is_same(address, other):
+                        unless = "" if other_key in self.model_fields_set else ", unless that is set"
+                        raise Misplaced(f"{address} cannot be listened at beside server.{other_key}'s {other}{unless}", at=(key, place))
+                taken.append((key, address))
+        return self
 
 
 class ScaledTimeout(Section):
@@ -318,8 +365,8 @@ class ProviderEntry(Section):
 class SharedSettings(Section):
     """`shared`: what all sidecars of an account share through Redis: one token, one rate, circuit hints."""
 
-    redis: SecretStr = Field(description="redis://host:6379/0 or rediss://…; only reached off the request path.")
-    ca_file: Path | None = Field(None, description="With rediss://: PEM file of a private certification authority.")
+    redis: SecretLine = Field(description="redis://host:6379/0 or rediss://…; only reached off the request path.")
+    ca_file: CaFile | None = Field(None, description="With rediss://: PEM file of a private certification authority.")
     prefix: str = "asrproxy"
     timeout: Seconds = Field(0.25, gt=0, description="Redis slower than this is taken as down; requests go on with a local share.")
     secret: SecretStr | None = Field(
@@ -333,6 +380,19 @@ class SharedSettings(Section):
         if not re.match(r"(rediss?://[^/\s]|unix:///)", value.get_secret_value()):
             raise ValueError("expected redis://HOST:PORT/DB or rediss://…")
         return value
+
+    @field_validator("secret")
+    @classmethod
+    def _not_empty(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().strip():
+            raise ValueError("is empty, and would keep nothing secret; is the environment variable set?")
+        return value
+
+    @model_validator(mode="after")
+    def _whom_to_trust(self) -> Self:
+        if self.ca_file is not None and not self.redis.get_secret_value().startswith("rediss://"):
+            raise Misplaced("goes with rediss://…; what shared.redis names has no certificate", at=("ca_file",))
+        return self
 
 
 class LogSettings(Section):
@@ -362,8 +422,10 @@ class TracingSettings(Section):
     sample: float = Field(
         1.0, ge=0, le=1, description="Share of the requests that are traced, of those whose `traceparent` does not decide it for them."
     )
-    headers: dict[str, SecretStr] = Field(default_factory=dict, description="Sent with every export, such as a collector's credential.")
-    ca_file: Path | None = Field(None, description="A private CA of the collector's.")
+    headers: dict[HeaderName, SecretLine] = Field(
+        default_factory=dict, description="Sent with every export, such as a collector's credential."
+    )
+    ca_file: CaFile | None = Field(None, description="A private CA of the collector's.")
     timeout: Seconds = Field(5.0, gt=0, description="One export with its retries.")
 
 

@@ -22,6 +22,7 @@ from asrproxy.config.load import load, loads
 from asrproxy.config.models import Configuration
 from asrproxy.discovery import provider_type
 from asrproxy.events import Event, RequestEnded
+from asrproxy.here import Purpose
 from asrproxy.plugin import Context, Options, Utterance
 
 CONFIGURATION: Final = """
@@ -288,8 +289,8 @@ def _settings(configuration: str | Path, environ: Mapping[str, str]) -> Configur
         return provider_type(name).Settings
 
     if isinstance(configuration, Path):
-        return load(configuration, environ=environ, provider_settings=settings_of)
-    return loads(configuration, "asrproxy_configuration", environ=environ, provider_settings=settings_of)
+        return load(configuration, environ=environ, provider_settings=settings_of, purpose=Purpose.WORK)
+    return loads(configuration, "asrproxy_configuration", environ=environ, provider_settings=settings_of, purpose=Purpose.WORK)
 
 
 def _loopback(settings: Configuration) -> Configuration:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-import os
 import threading
 import warnings
 from collections.abc import Mapping
@@ -36,9 +35,7 @@ class Sdk:
         self._sessions: dict[_Session, asyncio.Future[None]] = {}
 
     async def start(self) -> None:
-        """Raises ConfigError: the SDK is not installed, or cannot do what is configured."""
-        if self._settings.ca_file is not None and self._url.startswith("wss") and not os.environ.get("WEBSOCKET_CLIENT_CA_BUNDLE"):
-            raise ConfigError("transport sdk takes no ca_file: name the file in the environment variable WEBSOCKET_CLIENT_CA_BUNDLE")
+        """Raises ConfigError: the SDK is not installed."""
         await in_thread(_nls, name="aliyun-sdk-import")
 
     async def recognize(self, utterance: Utterance, options: Options, token: str) -> Recognition:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from yarl import URL
 
-from asrproxy.plugin import ProviderSettings, Seconds, SecretStr, Section
+from asrproxy.plugin import CaFile, Misplaced, ProviderSettings, Seconds, SecretLine, Section, is_here
 from asrproxy_aliyun.regions import REGIONS
 
 
@@ -75,17 +75,17 @@ class AliyunSettings(ProviderSettings):
 
     region: str = Field("cn-shanghai", description=f"{', '.join(REGIONS)}; any other with both URLs given.")
     network: Literal["public", "internal"] = Field("public", description="`internal`: the region's VPC gateway (plain http, port 80).")
-    appkey: SecretStr = Field(description="The project's app key.")
-    access_key_id: SecretStr | None = Field(None, description="Makes tokens, with access_key_secret.")
-    access_key_secret: SecretStr | None = None
-    security_token: SecretStr | None = Field(None, description="With temporary (STS) keys.")
-    token: SecretStr | None = Field(None, description="A ready token in place of keys; used until the gateway refuses it.")
+    appkey: SecretLine = Field(description="The project's app key.")
+    access_key_id: SecretLine | None = Field(None, description="Makes tokens, with access_key_secret.")
+    access_key_secret: SecretLine | None = None
+    security_token: SecretLine | None = Field(None, description="With temporary (STS) keys.")
+    token: SecretLine | None = Field(None, description="A ready token in place of keys; used until the gateway refuses it.")
     transport: Literal["rest", "websocket", "sdk"] = Field(
         "rest", description="`websocket`: words and live audio too; `sdk`: the vendor's client (extra aliyun-sdk)."
     )
     gateway_url: str | None = Field(None, description="http(s)://HOST[:PORT]; the region's own when left out.")
     token_url: str | None = Field(None, description="http(s)://HOST[:PORT]; the region's own when left out.")
-    ca_file: Path | None = Field(None, description="PEM file of a private certification authority.")
+    ca_file: CaFile | None = Field(None, description="PEM file of a private certification authority.")
     pool: PoolSettings = PoolSettings()
     sample_rate: Literal[16000, 8000] = Field(16000, description="Hz of the app key's model.")
     language: str | None = Field("zh-CN", description="BCP 47 tag of the app key's model; null: not known.")
@@ -112,7 +112,7 @@ class AliyunSettings(ProviderSettings):
 
     @field_validator("appkey", "access_key_id", "access_key_secret", "security_token", "token")
     @classmethod
-    def _not_blank(cls, value: SecretStr | None) -> SecretStr | None:
+    def _not_blank(cls, value: SecretLine | None) -> SecretLine | None:
         if value is not None and not value.get_secret_value().strip():
             raise ValueError("is empty; is the environment variable set?")
         return value
@@ -145,6 +145,15 @@ class AliyunSettings(ProviderSettings):
             )
         if self.token_url is None and self.token is None and region is None:
             raise ValueError(f"region {self.region!r} has no known token service; give token_url")
+        return self
+
+    @model_validator(mode="after")
+    def _whom_the_sdk_trusts(self, info: ValidationInfo) -> Self:
+        told = os.environ.get("WEBSOCKET_CLIENT_CA_BUNDLE")
+        if is_here(info) and self.ca_file is not None and self.transport == "sdk" and self.gateway.startswith("https") and not told:
+            raise Misplaced(
+                "transport sdk takes none: name the file in the environment variable WEBSOCKET_CLIENT_CA_BUNDLE", at=("ca_file",)
+            )
         return self
 
     @property

@@ -213,13 +213,16 @@ class WatchedFile:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise ConfigError(f"script_file {self._path}: {error.strerror}") from error
+            raise ConfigError(f"{self._path} cannot be read: {error.strerror}") from error
         if content == self._seen:
             return None
         try:
             behaviour = Behaviour.model_validate(yaml.safe_load(content) or {})
-        except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
-            raise ConfigError(f"script_file {self._path}: {error}") from error
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {each['msg']}" for each in error.errors())
+            raise ConfigError(f"{self._path} holds no behaviour: {wrong}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{self._path} is not YAML") from error
         self._seen = content
         return behaviour
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, model_validator
 
-from asrproxy.plugin import AudioFormat, Capabilities, ProviderSettings, Seconds, Section
+from asrproxy.plugin import AudioFormat, Capabilities, ConfigError, Misplaced, ProviderSettings, Seconds, Section, is_here
 
 ErrorName = Literal[
     "unavailable", "throttled", "refused", "rejected", "garbled", "truncated", "unreachable", "timeout", "not_ready"
@@ -98,3 +98,14 @@ class FakeSettings(Behaviour):
         "when it has changed, it takes the place of the behaviour above and its script begins anew. Write it beside and rename it.",
     )
     seed: int | None = Field(None, description="Makes jitter and failure_rate the same in every run.")
+
+    @model_validator(mode="after")
+    def _a_script_in_the_file(self, info: ValidationInfo) -> Self:
+        if is_here(info) and self.script_file is not None:
+            from asrproxy_fake.script import WatchedFile
+
+            try:
+                WatchedFile(self.script_file).changed()
+            except ConfigError as error:
+                raise Misplaced(str(error), at=("script_file",)) from None
+        return self

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from yarl import URL
 
-from asrproxy.plugin import AudioFormat, Capabilities, ProviderSettings, Seconds, SecretStr
+from asrproxy.plugin import AudioFormat, CaFile, Capabilities, HeaderName, ProviderSettings, Seconds, SecretLine
 
 
 class OpenAISettings(ProviderSettings):
@@ -16,10 +15,10 @@ class OpenAISettings(ProviderSettings):
 
     base_url: str = Field("https://api.openai.com/v1", description="The API's address, as an OpenAI client takes it.")
     path: str = Field("/audio/transcriptions", pattern="^/", description="Of the call, below base_url.")
-    api_key: SecretStr | None = Field(None, description="Sent as a bearer token; null: none is sent.")
+    api_key: SecretLine | None = Field(None, description="Sent as a bearer token; null: none is sent.")
     model: str = "whisper-1"
-    headers: dict[str, SecretStr] = Field(default_factory=dict, description="Sent with each call; their values are never shown.")
-    ca_file: Path | None = Field(None, description="A private CA, PEM; null: the system's.")
+    headers: dict[HeaderName, SecretLine] = Field(default_factory=dict, description="Sent with each call; their values are never shown.")
+    ca_file: CaFile | None = Field(None, description="A private CA, PEM; null: the system's.")
     response_format: Literal["json", "verbose_json"] = Field(
         "json", description="verbose_json also tells the language; gpt-4o-transcribe does not have it."
     )
@@ -35,6 +34,13 @@ class OpenAISettings(ProviderSettings):
     connections: int = Field(100, ge=1, description="Connections to the server at most; a call that finds none waits for one.")
     idle: Seconds = Field(15.0, description="An unused connection is closed after this long; keep it below the server's own limit.")
     connect_timeout: Seconds = Field(5.0, gt=0)
+
+    @field_validator("api_key")
+    @classmethod
+    def _not_blank(cls, value: SecretLine | None) -> SecretLine | None:
+        if value is not None and not value.get_secret_value().strip():
+            raise ValueError("is empty; is the environment variable set? Leave the key out where the server asks for none")
+        return value
 
     @field_validator("base_url")
     @classmethod

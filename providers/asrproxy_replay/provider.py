@@ -53,13 +53,7 @@ class ReplayProvider(Provider):
 
     async def start(self) -> None:
         if self.vendor is None or self._settings.provider is None:
-            profile = await asyncio.to_thread(self._folder.profile)
-            if profile is None:
-                raise ConfigError(
-                    f"{self._settings.folder} holds no recordings; make them once: mode record (or auto), the provider's type, keys and "
-                    "credentials below `provider`"
-                )
-            self.capabilities = profile.capabilities
+            self.capabilities = (await asyncio.to_thread(self._folder.recorded)).capabilities
             return
         if self._settings.mode == "record":  # where everything is recorded, auto needs no vendor and no network
             await self._begin(self.vendor)

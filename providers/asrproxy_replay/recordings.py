@@ -48,6 +48,16 @@ class Folder:
         except Unusable as error:
             raise ConfigError(str(error)) from error
 
+    def recorded(self) -> Profile:
+        """Whose answers these are. Raises ConfigError: there are none."""
+        profile = self.profile()
+        if profile is None:
+            raise ConfigError(
+                f"{self.path} holds no recordings; make them once: mode record (or auto), the provider's type, keys and "
+                "credentials below `provider`"
+            )
+        return profile
+
     def claim(self, profile: Profile) -> None:
         """Says whose answers are kept here from now on. Raises ConfigError: another type's are already, or nothing can be written."""
         before = self.profile()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from asrproxy.plugin import ProviderSettings, Wrapped
+from asrproxy.plugin import ConfigError, Misplaced, ProviderSettings, Wrapped, is_here
 
 
 class ReplaySettings(ProviderSettings):
@@ -28,4 +28,15 @@ class ReplaySettings(ProviderSettings):
     def _somebody_to_record(self) -> Self:
         if self.mode != "replay" and self.provider is None:
             raise ValueError(f"mode {self.mode} needs the provider whose answers are recorded: provider: {{type: …}}")
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_play(self, info: ValidationInfo) -> Self:
+        if is_here(info) and self.mode == "replay":
+            from asrproxy_replay.recordings import Folder
+
+            try:
+                Folder(self.folder).recorded()
+            except ConfigError as error:
+                raise Misplaced(str(error), at=("folder",)) from None
         return self

@@ -96,11 +96,3 @@ async def test_an_sdk_that_is_not_installed_stops_the_start_with_what_to_do(monk
     with pytest.raises(ConfigError, match="aliyun-sdk"):
         await provider.start()
     await provider.aclose()
-
-
-async def test_an_authority_that_the_sdk_cannot_be_told_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WEBSOCKET_CLIENT_CA_BUNDLE", raising=False)
-    provider = AliyunProvider(AliyunSettings.model_validate(KEYS | {"transport": "sdk", "ca_file": "ca.pem"}), Host("aliyun"))
-    with pytest.raises(ConfigError, match="WEBSOCKET_CLIENT_CA_BUNDLE"):
-        await provider.start()
-    await provider.aclose()

@@ -46,12 +46,12 @@ def test_a_mistake_in_the_command_line_is_told_in_one_line(terminal: Terminal, w
 
 
 def test_check_shows_what_a_file_amounts_to(terminal: Terminal) -> None:
-    terminal.write("asr.yaml", "server: {listen: 'unix:/x', ops_listen: []}\nproviders: {a: {type: fake}, b: {type: openai}}\n")
+    terminal.write("asr.yaml", "server: {listen: 'unix:x', ops_listen: []}\nproviders: {a: {type: fake}, b: {type: openai}}\n")
     shown = terminal.run("check", "-c", "asr.yaml")
     assert shown.status == 0
     assert shown.err == ""
     assert "asr.yaml: good" in shown.out
-    for words in (["api", "unix:/x"], ["ops", "none"], ["a", "fake"], ["b", "openai"], ["default", "a,", "b"]):
+    for words in (["api", "unix:x"], ["ops", "none"], ["a", "fake"], ["b", "openai"], ["default", "a,", "b"]):
         assert any(line.split()[: len(words)] == words for line in shown.out.splitlines()), words
 
 

@@ -21,6 +21,7 @@ from tests.config.samples import TYPES, read
 LITERAL = "=/+/=+//=+"
 OUTSIDE = "§§outside§§"
 ENVIRON = {"SECRET": OUTSIDE, "NUMBER": "3"}
+ADDRESSES = ["127.0.0.1:0", "[::1]:8790", "unix:/x"]
 
 names = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_", min_size=1, max_size=8).filter(lambda name: not name.startswith("-"))
 texts = st.text(min_size=1, max_size=12).filter(lambda text: not set(text) & set("$§=/+") and text.isprintable())
@@ -73,7 +74,7 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
     route = st.fixed_dictionaries({"providers": order}, optional={"hedge": hedge})
     others = some(
         server=some(
-            listen=st.one_of(st.just("unix:/run/x"), st.lists(st.sampled_from(["127.0.0.1:0", "[::1]:8790", "unix:/x"]), min_size=1)),
+            listen=st.one_of(st.just("unix:/run/x"), st.lists(st.sampled_from(ADDRESSES), min_size=1, unique=True)),
             ops_listen=st.just([]), max_body=sizes, drain=durations, tokens=st.lists(secrets, max_size=2), page=st.booleans(),
             audio=some(workers=counts, memory=sizes),
         ),

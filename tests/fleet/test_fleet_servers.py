@@ -8,9 +8,6 @@ from pathlib import Path
 import pytest
 import trustme
 
-from asrproxy.config.models import SharedSettings
-from asrproxy.errors import ConfigError
-from asrproxy.fleet.redis import redis_ground
 from asrproxy.plugin import Credential
 from tests.fleet.serving import Server, Sidecar, free_port, permits, redis_server
 
@@ -72,16 +69,6 @@ async def test_a_certificate_that_is_not_the_servers_is_not_taken_and_nothing_fa
             await permits([sidecar], 20)
             assert sidecar.rate.local
         assert await server.everything() == b""
-
-
-@pytest.mark.parametrize(
-    ("url", "file", "words"),
-    [("rediss://h", "missing.pem", "No such file"), ("rediss://h", "empty.pem", "not a PEM file"), ("redis://h", "empty.pem", "rediss://")],
-)
-async def test_a_wrong_ca_file_is_said_at_the_start(tmp_path: Path, url: str, file: str, words: str) -> None:
-    (tmp_path / "empty.pem").write_text("nothing")
-    with pytest.raises(ConfigError, match=words):
-        await redis_ground(SharedSettings.model_validate({"redis": url, "ca_file": str(tmp_path / file)}))
 
 
 async def clustered(server: Server, *slots: int) -> None:

@@ -93,9 +93,18 @@ async def test_a_changed_file_is_taken_on_sighup_and_a_bad_one_refused(tmp_path:
         running.process.send_signal(signal.SIGHUP)
         refused = await running.logged("configuration refused")
         assert "nonsense" in refused["error"]
+        for key, wrong in (
+            ("server.spool_dir", good.replace("drain: 10s", f"spool_dir: {tmp_path}/none")),
+            ("providers.b.ca_file", good.replace("providers: {", f"providers: {{b: {{type: openai, ca_file: {tmp_path}/none}}, ")),
+            ("providers.b.api_key", good.replace("providers: {", "providers: {b: {type: openai, api_key: ''}, ")),
+            ("server.ops_listen[0]", good.replace("/ops.sock", "/api.sock")),
+        ):
+            file.write_text(wrong)
+            running.process.send_signal(signal.SIGHUP)
+            assert f": {key}: " in (await running.logged("configuration refused"))["error"]
         assert (await (await running.api.post("/v1/recognize", data=WAV)).json())["text"] == "天地玄黄"
         metrics = await (await running.ops.get("/metrics")).text()
-        assert "asrproxy_config_reload_failures_total 1.0" in metrics
+        assert "asrproxy_config_reload_failures_total 5.0" in metrics
 
 
 async def test_a_change_that_a_signal_told_of_is_not_taken_again_by_the_watch(tmp_path: Path) -> None:

@@ -253,7 +253,7 @@ async def test_what_cannot_start_is_said_and_ends_it(tmp_path: Path) -> None:
     for text in (
         f"server: {{listen: ['127.0.0.1:{port}'], ops_listen: [], workers: 2}}\nproviders: {{tones: {{type: fake}}}}\n",
         "server: {listen: ['127.0.0.1:0'], ops_listen: [], workers: 2}\n"
-        "providers: {a: {type: aliyun, appkey: a, access_key_id: b, access_key_secret: c, ca_file: /nowhere.pem}}\n",
+        f"providers: {{a: {{type: replay, mode: record, folder: {tmp_path}, provider: {{type: openai, ca_file: /nowhere.pem}}}}}}\n",
     ):
         file.write_text(text)
         process = await asyncio.create_subprocess_exec(
