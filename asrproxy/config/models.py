@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
@@ -53,6 +54,15 @@ def _overlap(one: str, other: str) -> bool:
     if one == other:
         return True
     return any(whole in (one, other) and mark in one and mark in other for whole, mark in (("0.0.0.0", "."), ("::", ":")))  # noqa: S104
+
+
+def _has_port(url: str) -> bool:
+    """Whether its port is one, or left to the scheme."""
+    try:
+        urlsplit(url).port  # noqa: B018 -- it is looked at when asked for
+    except ValueError:
+        return False
+    return True
 
 
 def _is_name(value: str) -> str:
@@ -377,7 +387,8 @@ class SharedSettings(Section):
     @classmethod
     def _an_address(cls, value: SecretStr) -> SecretStr:
         # Its own text may show a password, so it is not quoted.
-        if not re.match(r"(rediss?://[^/\s]|unix:///)", value.get_secret_value()):
+        address = value.get_secret_value()
+        if not re.match(r"(rediss?://[^/\s]|unix:///)", address) or not _has_port(address):
             raise ValueError("expected redis://HOST:PORT/DB or rediss://…")
         return value
 

@@ -47,6 +47,7 @@ def test_an_authority_goes_where_it_can_be_used(terminal: Terminal) -> None:
     sdk = f"{SERVER}providers:\n  a:\n    {KEYS.replace(', ', f'{chr(10)}    ')}\n    transport: sdk\n    ca_file: FILE\n"
     authority = next(each for each in Path("/etc/ssl/certs").glob("*.pem"))
     refused(terminal, sdk.replace("FILE", str(authority)), "9: providers.a.ca_file: transport sdk takes none")
+    refused(terminal, f"{FAKE}shared: {{redis: 'redis://u:{SECRET}@h:port/0'}}\n", "2: shared.redis: expected redis://HOST:PORT/DB")
     redis = f"{FAKE}shared: {{redis: 'redis://127.0.0.1:1/0', ca_file: '{authority}'}}\n"
     refused(terminal, redis, "2: shared.ca_file: goes with rediss://")
 
