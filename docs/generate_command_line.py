@@ -10,7 +10,7 @@ from typing import Final
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from asrproxy.cli.main import app
+from asrproxy.cli.commands import app
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = ROOT / "docs" / "command-line.md"

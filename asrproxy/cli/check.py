@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asrproxy.cli.configured import ConfigOption, Source
+from asrproxy.cli.configured import ConfigOption
+from asrproxy.cli.source import Source
 from asrproxy.errors import ConfigError
 from asrproxy.here import Purpose
 

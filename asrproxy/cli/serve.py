@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from asrproxy.cli.configured import ConfigOption, Source
-from asrproxy.errors import ConfigError
-from asrproxy.here import Purpose
+from asrproxy.cli.configured import ConfigOption
+from asrproxy.cli.serving import serving
 
 
 def command(
@@ -19,13 +17,4 @@ def command(
     ] = None,
 ) -> None:
     """Run the sidecar until SIGTERM or Ctrl-C. SIGHUP, or a change of the file or one it names, takes a new configuration."""
-    source = Source.of(config, route=route, purpose=Purpose.SERVE)
-    configuration = source.load()
-    from asrproxy.api.serve import serve
-
-    try:
-        status = serve(configuration, source.path, source.load)
-    except ConfigError as error:  # the file is good, but an address is taken or a provider cannot start here
-        print(f"asrproxy: {error}", file=sys.stderr)
-        status = 1
-    raise typer.Exit(status)
+    raise typer.Exit(serving(config, route))

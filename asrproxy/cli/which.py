@@ -54,7 +54,7 @@ def configuration_of(url: str | None, config: Path | None) -> Configuration | No
         raise typer.BadParameter("--url is for a sidecar that runs, -c starts one: give one of them")
     if config is None:
         return None
-    from asrproxy.cli.configured import Source
+    from asrproxy.cli.source import Source
 
     return Source(config).load()
 
@@ -70,7 +70,7 @@ def routes(context: typer.Context, incomplete: str) -> list[str]:
 
 def _routes(url: str | None, config: Path | None) -> list[str]:
     if config is not None:
-        from asrproxy.cli.configured import Source
+        from asrproxy.cli.source import Source
         from asrproxy.here import Purpose
 
         return list(Source(Path(config), purpose=Purpose.READ).load().every_route())

@@ -353,7 +353,7 @@ def test_a_taken_address_and_missing_files_are_said(terminal: Terminal, authorit
 
 def test_a_sidecar_starts_without_any_of_this() -> None:
     """The kube room costs a sidecar neither time nor memory."""
-    imports = "import asrproxy.cli.main, asrproxy.api.serve, sys"
+    imports = "import asrproxy.cli.main, asrproxy.cli.commands, asrproxy.api.serve, sys"
     script = f"{imports}; print([name for name in sys.modules if name.startswith(('asrproxy.kube', 'ruamel'))])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"

@@ -206,7 +206,9 @@ async def test_the_last_spans_are_sent_when_the_sidecar_is_told_to_end(tmp_path:
 
 
 async def test_nothing_of_opentelemetry_is_loaded_without_tracing() -> None:
-    program = "import sys, asrproxy.api.serve, asrproxy.cli.main; print([name for name in sys.modules if name.startswith('opentelemetry')])"
+    program = (
+        "import sys, asrproxy.api.serve, asrproxy.cli.commands; print([name for name in sys.modules if name.startswith('opentelemetry')])"
+    )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
     said, _ = await process.communicate()
     assert said.decode().strip() == "[]"
