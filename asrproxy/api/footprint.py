@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -13,9 +14,9 @@ _M_MMAP_THRESHOLD: Final = -3
 _LARGE: Final = 2**19
 _KEPT: Final = 2**21
 LOOK: Final = 5.0
-"""Seconds between two looks at how many requests are under way."""
-RUSH: Final = 64
-"""Requests under way at once whose bodies are worth giving back: 10 MB and more."""
+"""Seconds between two looks at whether there was a request."""
+SHARE: Final = 0.001
+"""Of the time, what giving back may take: it holds up whoever allocates meanwhile. Taking the pages anew costs five times as much."""
 
 
 def return_large_blocks() -> None:
@@ -39,21 +40,27 @@ def freeze() -> None:
     gc.freeze()
 
 
-async def give_back_after_rushes(most_lately: Callable[[], int], *, every: float = LOOK) -> None:
-    """Gives freed memory back to the system each time that a rush is over. Runs until it is cancelled; glibc only.
+async def give_back(most_lately: Callable[[], int], *, every: float = LOOK) -> None:
+    """Gives freed memory back to the system every few seconds in which there were requests. Runs until it is cancelled; glibc only.
 
-    Bodies of a rush lie between what lives longer, so its end frees pages all over the heap, of which glibc returns none by itself: after
-    thousands of requests at once a sidecar would stay as large as they made it. most_lately: the most requests that were under way at once
-    since it was last called. every: seconds between looks.
+    Bodies lie between what lives longer, so what is freed is pages all over the heap, of which glibc returns none by itself: a sidecar
+    would stay as large as its worst moment made it, and under constant load grow with each that is worse.
+
+    most_lately: the most requests that were under way at once since it was last called. every: seconds between looks, at least.
     """
     trim = _trimming()
-    rush = 0
+    pause = every
     while trim is not None:
-        await asyncio.sleep(every)
-        rush = max(rush, most := most_lately())
-        if rush >= RUSH and most <= rush // 8:
-            rush = most
-            await asyncio.to_thread(trim, 0)  # without the interpreter's lock: it takes a while where there is much to give back
+        await asyncio.sleep(pause)
+        if most_lately():
+            pause = max(every, await asyncio.to_thread(_took, trim) / SHARE)
+
+
+def _took(trim: Callable[[int], int]) -> float:
+    """Seconds that it worked for, without its waits for the interpreter's lock, which it does not hold meanwhile."""
+    began = time.thread_time()
+    trim(0)
+    return time.thread_time() - began
 
 
 def _trimming() -> Callable[[int], int] | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from asrproxy.api.footprint import freeze, give_back_after_rushes, return_large_blocks
+from asrproxy.api.footprint import freeze, give_back, return_large_blocks
 from asrproxy.api.process_limits import set_process_limits
 from asrproxy.api.sidecar import Handed, sidecar
 from asrproxy.config.load import sources
@@ -89,7 +89,7 @@ async def _served(configuration: Configuration, source: Path | None, load: Load 
             os.close(given.ready)
         tasks = [
             asyncio.create_task(_reloading(running.runtime, reload, load, log, files)),
-            asyncio.create_task(give_back_after_rushes(running.runtime.most_in_flight)),
+            asyncio.create_task(give_back(running.runtime.most_in_flight)),
         ]
         if files is not None and load is not None:
             tasks.append(asyncio.create_task(_watching(files, reload)))
