@@ -145,6 +145,8 @@ async def test_a_worker_that_does_not_say_its_last_requests_is_named(tmp_path: P
         async with ClientSession(running.url, connector=TCPConnector(limit=1)) as api:  # one connection, so one worker
             async with api.get("/v1/status") as answer:
                 answering = (await answer.json())["worker"]["index"]
+            async with api.post("/v1/recognize", data=WAV) as answer:
+                assert answer.status == 200
             [halted] = [each for each in running.workers() if json.loads(each.cmdline()[-1])["index"] != answering]
             halted.send_signal(signal.SIGSTOP)
             try:
