@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import asrproxy.api.lean  # noqa: F401 -- before anything takes the memory that it frees
 from asrproxy.api.footprint import freeze, give_back, return_large_blocks
 from asrproxy.api.process_limits import set_process_limits
 from asrproxy.api.sidecar import Handed, sidecar

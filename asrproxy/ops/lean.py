@@ -1,4 +1,4 @@
-"""structlog without what it brings along for tracebacks on a terminal: rich and Pygments, 3 MB of a process that rests at 60."""
+"""structlog without what it takes along where it is installed: rich (3 MB of a process that rests at 60) and greenlet (1 MB)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _without(name: str) -> Iterator[None]:
             del sys.modules[name]
 
 
-with _without("rich"):
+with _without("rich"), _without("greenlet"):
     import structlog
 
 __all__ = ["structlog"]

@@ -9,6 +9,7 @@ import os
 import ssl
 import stat
 import struct
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -167,6 +168,41 @@ async def test_so_is_one_of_openais(tmp_path: Path) -> None:
         with pytest.raises(Unreachable):
             await ask_openai(provider)
         assert server.calls() == 0
+
+
+async def test_aiohttps_own_contexts_verify_as_they_did(tmp_path: Path) -> None:
+    """For a plugin's sessions in a process that serves: certificates are checked against the system's, unless it says `ssl=False`."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    async with OpenAIServer().running(ssl_context=context) as server:
+        for trusted in ("", str(tmp_path / "ca.pem")):
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", ASKING, f"{server.url}/v1/models"),
+                env=os.environ | {"SSL_CERT_FILE": trusted or os.devnull},
+                stdout=asyncio.subprocess.PIPE,
+            )
+            said, _ = await process.communicate()
+            assert said.decode().split() == ["True" if trusted else "False", "True"]
+
+
+ASKING = """
+import asrproxy.api.serve, aiohttp, asyncio, sys
+
+async def answered(session, **how):
+    try:
+        async with session.get(sys.argv[1], **how):
+            return True
+    except aiohttp.ClientConnectorCertificateError:
+        return False
+
+async def main():
+    async with aiohttp.ClientSession() as session:
+        print(await answered(session), await answered(session, ssl=False))
+
+asyncio.run(main())
+"""
 
 
 FRAMES = {
