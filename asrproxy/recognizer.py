@@ -14,7 +14,8 @@ from asrproxy.audio import wav
 from asrproxy.audio.decode import Block, Decoders, RawFormat
 from asrproxy.audio.spool import Spool
 from asrproxy.config.models import DEFAULT_ROUTE, LongAudioSettings, ScaledTimeout
-from asrproxy.errors import AsrError, AudioTooLong, DeadlineExceeded, InvalidAudio, UnknownRoute, UnsupportedParameter
+from asrproxy.drain import DrainLimit
+from asrproxy.errors import AsrError, AudioTooLong, DeadlineExceeded, Draining, InvalidAudio, UnknownRoute, UnsupportedParameter
 from asrproxy.failure import RecordingFailed
 from asrproxy.long_audio import Listener, LongRecording, Progress, Work, count_calls
 from asrproxy.model import AttemptRecord, AudioFormat, Options, Segment, StreamEvent, Traffic, Transcript, Utterance
@@ -80,11 +81,14 @@ class Route:
 class Recognizer:
     """Turns recordings into transcripts over the routes of one configuration.
 
-    max_audio: seconds of a recording at most. memory: remembers finished segments of long recordings.
+    max_audio: seconds of a recording at most. memory: remembers finished segments of long recordings. drain: ends what takes too long then.
     """
 
-    def __init__(self, *, routes: Mapping[str, Route], decoders: Decoders, max_audio: float, memory: SegmentMemory) -> None:
+    def __init__(
+        self, *, routes: Mapping[str, Route], decoders: Decoders, max_audio: float, memory: SegmentMemory, drain: DrainLimit
+    ) -> None:
         self.routes: Final = routes
+        self._drain = drain
         self._decoders = decoders
         self._max_audio = max_audio
         self.memory: Final = memory
@@ -106,11 +110,12 @@ class Recognizer:
         longest = min(route.long_audio.max_segment, capabilities.longest)
         if (utterance := self._fitting(body, order, capabilities.formats, longest)) is not None:
             stages.ended("decode")
-            return await self._short(utterance, route, order, stages, listener)
+            async with self._drain.heeded():
+                return await self._short(utterance, route, order, stages, listener)
         recording: LongRecording | WholeRecording | None = None
         target = capabilities.formats[0]
         try:
-            async with asyncio.timeout(None) as limit:
+            async with self._drain.heeded(), asyncio.timeout(None) as limit:
                 clock = _Clock(order, route.timeout, body, limit)
                 async with self._decoders.decode(
                     body, target, raw=order.raw, whole=longest, longest=self._max_audio, stages=stages
@@ -130,6 +135,8 @@ class Recognizer:
         except TimeoutError as error:
             late = DeadlineExceeded("the request's timeout ran out")
             raise (late if recording is None else recording.failed(late)) from error
+        except Draining as error:
+            raise (error if recording is None else recording.failed(error)) from error
 
     async def listen(self, audio: AsyncIterator[bytes], sample_rate: int, order: Order) -> AsyncGenerator[StreamEvent, None]:
         """Live audio (s16le mono at `sample_rate` Hz) to its sentences; each has the policy's timeout from the moment it ended."""

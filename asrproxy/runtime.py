@@ -22,6 +22,7 @@ from asrproxy.config.models import (
     ShadowSettings,
 )
 from asrproxy.cores import cores
+from asrproxy.drain import DrainLimit
 from asrproxy.errors import ConfigError
 from asrproxy.events import AttemptEnded, CircuitChanged, ConfigReloaded, Event, Observer
 from asrproxy.figures import Figures, ProviderFigures
@@ -130,6 +131,7 @@ class Runtime:
         self.live_sessions = 0
         self.ending: Final = asyncio.Event()
         """Set when the drain limit is near: what has no end of its own, as a live session, is to end now."""
+        self.drain: Final = DrainLimit()
         self.place: Final = place
         self.secrets: Final = secrets or Secrets()
         self._take(configuration)
@@ -315,7 +317,9 @@ class Runtime:
         routes = {name: self._route(name, settings, opened) for name, settings in configuration.every_route().items()}
         remember = configuration.policy.long_audio.remember
         memory = self._current.recognizer.memory.under(remember) if running else SegmentMemory(remember)
-        recognizer = Recognizer(routes=routes, decoders=self.decoders, max_audio=configuration.server.max_audio, memory=memory)
+        recognizer = Recognizer(
+            routes=routes, decoders=self.decoders, max_audio=configuration.server.max_audio, memory=memory, drain=self.drain
+        )
         return Generation(number, configuration, opened, recognizer)
 
     async def _start(self, name: str, entry: ProviderEntry) -> Opened:

@@ -49,7 +49,9 @@ async def transcriptions(request: web.Request) -> web.StreamResponse:
         recognizer = generation.recognizer
         async with upload(BodyLimits.of(runtime.server)) as body:
             account.body = body.spool
-            ask = parsed(await body.form(request, repeatable=GRANULARITIES), recognizer.routes, account=account, default=DEFAULT_ROUTE)
+            async with runtime.drain.heeded():
+                form = await body.form(request, repeatable=GRANULARITIES)
+            ask = parsed(form, recognizer.routes, account=account, default=DEFAULT_ROUTE)
             account.accepted(ask.order.route, recognizer.accept(ask.order))
             account.stages.ended("receive")
             if ask.stream:

@@ -28,7 +28,8 @@ async def recognize(request: web.Request) -> web.StreamResponse:
     with runtime.generation() as generation:
         async with upload(BodyLimits.of(runtime.server)) as body:
             account.body = body.spool
-            ask = await _received(request, body, account, generation.recognizer)
+            async with runtime.drain.heeded():
+                ask = await _received(request, body, account, generation.recognizer)
             if ask.stream:
                 return await _streamed(request, generation.recognizer, body, ask, account)
             transcript = await generation.recognizer.transcribe(body.spool, ask.order, account.stages)

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,8 @@ WATCH: Final = 2.0
 """Seconds between looks at the configuration's files: a mounted volume's `..data` swap changes their identity, an editor their time."""
 LAST_WORDS: Final = 5.0
 """Seconds at the end of the drain in which a live session gets the sentences of what it has heard, half of the drain at most."""
+TOLD: Final = 0.5
+"""Seconds after the drain limit in which requests that it has ended come to their end."""
 
 Load = Callable[[], Configuration]
 
@@ -111,7 +114,7 @@ def _tell_stacks(log: Observer) -> None:
 
 
 async def _drain(runtime: Runtime, log: Log) -> None:
-    """Ready goes 503 at once; what is in flight ends, at most until the limit. Live sessions are ended a little before it."""
+    """Ready goes 503 at once; what is in flight ends, at most until the limit; who waits then is told. Live sessions end before it."""
     runtime.draining = True
     log(Noted("info", "draining", {"in_flight": runtime.in_flight}))
     limit = runtime.server.drain
@@ -121,6 +124,10 @@ async def _drain(runtime: Runtime, log: Log) -> None:
             await runtime.drained()
     except TimeoutError:
         log(Noted("warning", "drain limit reached", {"in_flight": runtime.in_flight}))
+        runtime.drain.reach()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TOLD):
+                await runtime.drained()
 
 
 async def _reloading(runtime: Runtime, wanted: asyncio.Event, load: Load | None, log: Log, files: _Files | None) -> None:

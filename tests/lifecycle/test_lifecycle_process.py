@@ -80,6 +80,40 @@ async def test_sigterm_lets_what_is_in_flight_end_takes_nothing_new_and_exits_0(
     assert not (tmp_path / "api.sock").exists()
 
 
+async def test_at_the_drain_limit_whoever_still_waits_is_told_and_keeps_what_was_recognised(tmp_path: Path) -> None:
+    text = FAKE.format(folder=tmp_path, latency="0s").replace("drain: 10s", "drain: 1s")
+    text += "policy: {long_audio: {max_segment: 3s, recheck: false}}\n"
+    hanging = "{tones: {type: fake, script: [{times: 1}, {times: always, hang: true}]}}"
+    (tmp_path / "asrproxy.yaml").write_text(text.replace("{tones: {type: fake, latency: 0s}}", hanging))
+    long = tones.to_wav(tones.synthesize("天地玄黄 宇宙洪荒 日月盈昃 辰宿列张 寒来暑往"), 16_000)
+    async with serving(tmp_path) as running:
+
+        async def upload() -> AsyncIterator[bytes]:
+            yield WAV[:1000]
+            await asyncio.Event().wait()
+
+        async def in_flight(count: int) -> None:
+            while (await (await running.api.get("/v1/status")).json())["in_flight"] < count:
+                await asyncio.sleep(0)
+
+        async def asked(body: object, path: str = "/v1/recognize") -> tuple[int, str | None, str]:
+            async with running.api.post(path, data=body) as answer:
+                return answer.status, answer.headers.get("Retry-After"), await answer.text()
+
+        events = asyncio.create_task(asked(long, "/v1/recognize?stream=true"))
+        while (await (await running.api.get("/v1/status")).json())["providers"]["tones"]["calls"] < 2:
+            await asyncio.sleep(0)
+        calls = [asyncio.create_task(each) for each in (asked(WAV), asked(upload()))]
+        await in_flight(3)
+        running.process.send_signal(signal.SIGTERM)
+        await running.logged("drain limit reached")
+        for status, later, body in await asyncio.gather(*calls):
+            assert (status, later, json.loads(body)["error"]["code"]) == (503, "1", "draining")
+        last = json.loads((await events)[2].rpartition("event: error\ndata: ")[2])["error"]
+        assert (last["code"], [each["index"] for each in last["segments"]]) == ("draining", [0])
+        assert await running.process.wait() == 0
+
+
 async def test_a_changed_file_is_taken_on_sighup_and_a_bad_one_refused(tmp_path: Path) -> None:
     async with serving(tmp_path) as running:
         file = tmp_path / "asrproxy.yaml"
