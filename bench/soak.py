@@ -33,6 +33,8 @@ CLOSED = 48
 """Callers of the closed loop that finds the capacity."""
 SPEAKERS = 4
 """Live sessions at a time, one after the other: half of them over the vendor's own streaming."""
+WARM = 30.0
+"""Seconds of load before the first look at rest: pools and the like, which the first load fills for good, are no leak."""
 LATENCY = ("--latency", "0.1s", "--latency-jitter", "0.1s", "--concurrency", "none")
 
 
@@ -72,6 +74,10 @@ async def _watched(
     async with ClientSession(connector=TCPConnector(limit=0)) as session, EmulatorClient(cloud.url) as control:
         callers, weather = Callers(ours.url, session, chance), Weather(ours, place, control, share=faults, chance=chance)
         flatness = Flatness(ours, place.log, session)
+        await callers.everything_once()
+        await callers.open_loop(rate, WARM)
+        await _quiet(ours, session, control)
+        flatness.at_rest()
         tasks_before = await flatness.tasks()
         async with asyncio.TaskGroup() as group:
             around = [group.create_task(each) for each in (weather.faults(), weather.tokens(), weather.reloads(), flatness.watch())]
@@ -82,10 +88,15 @@ async def _watched(
                 each.cancel()
         await control.clear_script()
         await _quiet(ours, session, control)
+        flatness.at_rest()
         print(f"\nasyncio tasks at rest: {tasks_before} before, {await flatness.tasks()} after", flush=True)
         figures = await scraped(session, ours.url)
         books = Books(callers.statuses, logged(place.log), figures, await control.status())
     table("Of the last two thirds: change a minute, with the standard error of the slope", *flatness.rows())
+    table(
+        "At rest, after half a minute of load and at the end; see CONTRIBUTING.md for what each difference means",
+        *flatness.rests(),
+    )
     table("What was done to it", ["faults scripted", "tokens expired", "reloads asked for", "taken", "refused"], [weather.row(figures)])
     table("Requests by status, told by", *books.requests())
     table("Calls at the vendor", *books.calls())
@@ -97,7 +108,7 @@ async def _watched(
 
 
 async def _quiet(ours: Running, session: ClientSession, control: EmulatorClient) -> None:
-    """Until nothing is under way anywhere, and kept connections and decoders had time to be given up."""
+    """Until nothing is under way anywhere, kept connections had time to be given up, and freed memory to go back to the system."""
     async with asyncio.timeout(180):
         while True:
             async with session.get(f"{ours.url}/v1/status") as answer:

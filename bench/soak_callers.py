@@ -83,6 +83,12 @@ class Callers:
         self.statuses: dict[str, int] = {}
         self.unanswered: list[str] = []
 
+    async def everything_once(self) -> None:
+        """A request of each kind and two live sessions: what is loaded at first use is there from then on."""
+        for kind in self._kinds:
+            await self._request(kind)
+        await asyncio.gather(self.speak(0, 5.0), self.speak(1, 5.0))
+
     async def closed_loop(self, callers: int, *, seconds: float) -> float:
         """Answers a second while so many callers ask again as soon as they are answered."""
         before, end = len(self.statuses), time.monotonic() + seconds
@@ -109,6 +115,9 @@ class Callers:
     async def request(self) -> None:
         """One, of a kind that is drawn."""
         (kind,) = self._chance.choices(self._kinds, self._weights)
+        await self._request(kind)
+
+    async def _request(self, kind: Kind) -> None:
         request_id = f"{self._chance.getrandbits(64):016x}"
         try:
             await (self._hang_up(kind, request_id) if kind.hangs_up else self._ask(kind, request_id))

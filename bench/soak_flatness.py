@@ -41,12 +41,17 @@ class Flatness:
         self._process = psutil.Process(ours.process.pid)
         self._log = log
         self._seen: list[tuple[float, Sample]] = []
+        self._rests: list[float] = []
 
     async def watch(self) -> None:
         """Samples until it is cancelled."""
         while True:
             self._seen.append((time.monotonic(), self._sample(await self._under_way())))
             await asyncio.sleep(EVERY)
+
+    def at_rest(self) -> None:
+        """Notes what it holds now, when nothing is under way. To be called before the load, after a short one, and at the end."""
+        self._rests.append(self._process.memory_info().rss / 1e6)
 
     async def tasks(self) -> int:
         """asyncio tasks now. Asks for all stacks, which is dear: at rest only."""
@@ -70,6 +75,12 @@ class Flatness:
             extremes = [f"{least_or_most(values):.1f}" for least_or_most in (min, max)]
             rows.append([name, f"{slope:+.3f}", f"±{error:.3f}", *(f"{each:.1f}" for each in means), *extremes])
         return ["", "a minute", "", "mean of its first quarter", "of its last", "least", "most"], rows
+
+    def rests(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        """The head and the rows of the table."""
+        before, after = self._rests
+        most = max(sample.rss for _, sample in self._seen)
+        return ["", "before the load", "most under it", "after it"], [["RSS MB", f"{before:.1f}", f"{most:.1f}", f"{after:.1f}"]]
 
     async def _under_way(self) -> int:
         async with self._session.get(f"{self._url}/v1/status") as answer:

@@ -44,7 +44,8 @@ async def give_back(most_lately: Callable[[], int], *, every: float = LOOK) -> N
     """Gives freed memory back to the system every few seconds in which there were requests. Runs until it is cancelled; glibc only.
 
     Bodies lie between what lives longer, so what is freed is pages all over the heap, of which glibc returns none by itself: a sidecar
-    would stay as large as its worst moment made it, and under constant load grow with each that is worse.
+    would stay as large as its worst moment made it, and under constant load grow with each that is worse. What Python's own allocator has
+    taken for small objects is not among it.
 
     most_lately: the most requests that were under way at once since it was last called. every: seconds between looks, at least.
     """
