@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import stat
@@ -165,7 +166,10 @@ async def listen(runner: web.AppRunner, address: str) -> str:
 
 
 def remove_stale(path: Path) -> None:
-    """A socket that a killed process left behind would refuse the address; one that answers is somebody's."""
+    """A socket that a killed process left behind would refuse the address; one that answers is somebody's. Raises OSError then.
+
+    asyncio and uvloop would put ours in its place without a word, and whoever ends first would take the other's away.
+    """
     try:
         if not stat.S_ISSOCK(path.stat().st_mode):
             return
@@ -177,3 +181,5 @@ def remove_stale(path: Path) -> None:
             probe.connect(os.fspath(path))
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)
+            return
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

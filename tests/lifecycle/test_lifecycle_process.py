@@ -114,6 +114,18 @@ async def test_at_the_drain_limit_whoever_still_waits_is_told_and_keeps_what_was
         assert await running.process.wait() == 0
 
 
+async def test_a_socket_that_answers_is_not_taken_over(tmp_path: Path) -> None:
+    async with serving(tmp_path) as running:
+        arguments = [str(Path(sys.executable).parent / "asrproxy"), "serve", "-c", str(tmp_path / "asrproxy.yaml")]
+        second = await asyncio.create_subprocess_exec(*arguments, stderr=asyncio.subprocess.PIPE)
+        _, said = await second.communicate()
+        assert (second.returncode, said.decode()) == (
+            1,
+            f"asrproxy: server.listen: cannot listen on unix:{tmp_path}/api.sock: Address already in use\n",
+        )
+        assert (await (await running.api.post("/v1/recognize", data=WAV)).json())["text"] == "天地玄黄"
+
+
 async def test_a_changed_file_is_taken_on_sighup_and_a_bad_one_refused(tmp_path: Path) -> None:
     async with serving(tmp_path) as running:
         file = tmp_path / "asrproxy.yaml"
