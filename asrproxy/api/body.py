@@ -103,10 +103,12 @@ class Upload:
 
     async def aclose(self) -> None:
         """Ends the reading and frees what was spooled."""
-        if self._rest is not None:
-            self._rest.cancel()
-            await asyncio.gather(self._rest, return_exceptions=True)
-        self.spool.close()
+        try:
+            if self._rest is not None:
+                self._rest.cancel()
+                await asyncio.gather(self._rest, return_exceptions=True)
+        finally:  # also where the caller hangs up just now
+            self.spool.close()
 
     async def _read_rest(self, content: StreamReader) -> None:
         try:

@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from asrproxy.api.render import dumped
+from asrproxy.api.request import ACCOUNT
 
 HEARTBEAT: Final = 15.0
 """Seconds: a comment line keeps proxies between us and a waiting caller from closing the stream."""
@@ -18,7 +19,8 @@ HEARTBEAT: Final = 15.0
 class EventStream:
     """The events of one answer. Until the first is told (or `open` is called) a failure can still be an ordinary answer with its status.
 
-    A caller that was told the last one may be the first to hang up, which cancels the handler: it was answered, and is counted so.
+    A caller that was told the last one may be the first to hang up, which cancels the handler wherever it is: `Account.told` says that it
+    was answered.
     """
 
     def __init__(self, request: web.Request, request_id: str) -> None:
@@ -27,7 +29,6 @@ class EventStream:
             headers={"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store", "X-Request-Id": request_id}
         )
         self._turn = asyncio.Lock()
-        self._over = False
 
     @property
     def opened(self) -> bool:
@@ -47,21 +48,17 @@ class EventStream:
     async def last(self, data: object, event: str | None = None) -> None:
         """Like `tell`, for the last event."""
         await self.tell(data, event)
-        self._over = True
+        self._request[ACCOUNT].told = True
 
     async def last_mark(self, data: bytes) -> None:
         """A last event that is not JSON."""
         await self._write(b"", data)
-        self._over = True
+        self._request[ACCOUNT].told = True
 
     async def end(self) -> web.StreamResponse:
         """Nothing more comes."""
-        try:
-            await self.open()
-            await self._response.write_eof()
-        except (ConnectionResetError, asyncio.CancelledError):
-            if not self._over:
-                raise
+        await self.open()
+        await self._response.write_eof()
         return self._response
 
     @asynccontextmanager
@@ -72,11 +69,7 @@ class EventStream:
             yield
         finally:
             beating.cancel()
-            try:
-                await asyncio.gather(beating, return_exceptions=True)
-            except asyncio.CancelledError:
-                if not self._over:
-                    raise
+            await asyncio.gather(beating, return_exceptions=True)
 
     async def _write(self, name: bytes, data: bytes) -> None:
         await self.open()

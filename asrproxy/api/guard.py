@@ -45,26 +45,25 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     except AsrError as error:
         account.failed(error)
         response = problem(error, request_id)
-    except ConnectionResetError as error:  # the caller has gone; aiohttp closes what is left
-        account.failed(error)
-        _announce(request, runtime, account, 499, "client_closed")
+    except (ConnectionResetError, asyncio.CancelledError) as error:  # the caller has gone; aiohttp closes what is left
+        if account.told:
+            _announce(request, runtime, account, 200, _code(account))
+        else:
+            account.failed(error)
+            _announce(request, runtime, account, 499, "client_closed")
         raise
     except Exception as error:  # a defect of ours: this is the one owner of a request's errors
         account.failed(error)
         trace = {} if account.trace is None else {"trace_id": account.trace.trace_id}
         runtime.announce(Noted("error", "internal error", {"request_id": request_id, **trace, "error": error}))
         response = problem(error, request_id)
-    except asyncio.CancelledError as error:
-        account.failed(error)
-        _announce(request, runtime, account, 499, "client_closed")
-        raise
     if not response.prepared:
         response.headers["X-Request-Id"] = request_id
         if runtime.draining:
             response.force_close()
         if response.status in {408, 413}:
             response.force_close()  # the rest of the body is not read
-    _announce(request, runtime, account, response.status, None if account.error is None else face_of(account.error).code)
+    _announce(request, runtime, account, response.status, _code(account))
     return response
 
 
@@ -74,6 +73,10 @@ async def _admitted(request: web.Request, handler: Handler, runtime: Runtime, pa
         if runtime.draining and path.startswith("/v1/") and path != "/v1/status":
             raise Draining("the proxy is shutting down; try again at another one", retry_after=1.0)
     return await handler(request)
+
+
+def _code(account: Account) -> str | None:
+    return None if account.error is None else face_of(account.error).code
 
 
 def _is_quiet(path: str) -> bool:

@@ -25,12 +25,13 @@ _ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 class Account:
     """What one request did, for the access line, the metrics and the spans. Times: moments on the loop's clock, seconds.
 
-    caller: an allow-listed name, or `other`. trace: the request's span. body: what was received, where it is spooled.
+    caller: an allow-listed name, or `other`. trace: the request's span. body: what was received, where it is spooled. told: the caller has
+    all of a streamed answer, so that nothing is lost when it hangs up now.
     """
 
     __slots__ = (
         "attempts", "audio_seconds", "body", "caller", "cost", "error", "live", "provider", "received", "received_bytes", "request_id",
-        "route", "stages", "text", "trace",
+        "route", "stages", "text", "told", "trace",
     )  # fmt: skip
 
     def __init__(self, request_id: str, caller: str, trace: Span | None) -> None:
@@ -44,6 +45,7 @@ class Account:
         self.audio_seconds = 0.0
         self.provider: str | None = None
         self.text = ""
+        self.told = False
         self.attempts = 0
         self.cost: dict[str, float] = {}
         self.error: BaseException | None = None

@@ -133,22 +133,29 @@ async def test_a_format_that_events_do_not_have_is_not_dropped_silently(client: 
     assert (answer.status, body["error"]["code"], body["error"]["param"]) == (400, "invalid_parameter", "response_format")
 
 
+@pytest.mark.parametrize("spooled", [False, True])
 @pytest.mark.parametrize("failing", [False, True])
-async def test_who_hangs_up_after_the_last_event_was_answered(start: Start, failing: bool) -> None:
+async def test_who_hangs_up_after_the_last_event_was_answered(start: Start, failing: bool, spooled: bool) -> None:
     """Clients do as soon as they have what they came for; their requests are no hang-ups in the log and the metrics."""
     script = ", script: [{times: always, error: rejected}]" if failing else ""
-    text = f'server: {{listen: ["127.0.0.1:0"], ops_listen: []}}\nproviders: {{tones: {{type: fake{script}}}}}\n'
+    memory = ", spool_memory: 1KiB" if spooled else ""
+    text = f'server: {{listen: ["127.0.0.1:0"], ops_listen: []{memory}}}\nproviders: {{tones: {{type: fake{script}}}}}\n'
     last = b"event: error" if failing else b"event: result"
     async with start(text) as client:
         host, _, port = client.sidecar.url.removeprefix("http://").rpartition(":")
         head = f"POST /v1/recognize?stream=true HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(WAV)}\r\n\r\n"
-        for _ in range(20):
-            reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(head.encode() + WAV)
-            await reader.readuntil(last)
-            await reader.readuntil(b"\n\n")
-            writer.transport.abort()
-        while len(ended := [each for each in client.events if isinstance(each, RequestEnded)]) < 20:
+
+        def hang_up() -> None:
+            """In a thread: on the sidecar's own loop it would always come too late to disturb it."""
+            with socket.create_connection((host, int(port))) as caller:
+                caller.sendall(head.encode() + WAV)
+                got = b""
+                while b"\n\n" not in got.partition(last)[2]:
+                    got += caller.recv(65_536)
+
+        for _ in range(40):
+            await asyncio.to_thread(hang_up)
+        while len(ended := [each for each in client.events if isinstance(each, RequestEnded)]) < 40:
             await asyncio.sleep(0.01)
         assert {each.status for each in ended} == {200}
 
@@ -214,6 +221,7 @@ async def test_what_no_provider_can_do_is_refused_by_name(start: Start) -> None:
         assert_problem(answer, body, 400, "unsupported_parameter", "words")
         answer, body = await client.post(WAV, language="fr")
         assert_problem(answer, body, 400, "unsupported_parameter", "language")
+        assert "its languages are " in body["error"]["message"]
 
 
 async def test_an_unknown_route_is_404(client: Client) -> None:
