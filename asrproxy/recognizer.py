@@ -77,6 +77,11 @@ class Route:
         """What calls of it may cost."""
         return frozenset(member.currency for member in self.stack.members if member.currency is not None)
 
+    def has(self, name: str) -> str:
+        """What to ask for in place of a parameter that was refused, as the end of a sentence; empty where there is nothing to name."""
+        languages = {each for member in self.stack.members for each in member.capabilities.languages or ()}
+        return f"; its languages are {', '.join(sorted(languages))}" if name == "language" else ""
+
 
 class Recognizer:
     """Turns recordings into transcripts over the routes of one configuration.
@@ -99,8 +104,8 @@ class Recognizer:
         if route is None:
             raise UnknownRoute(f"no route {order.route!r}; the routes are {', '.join(sorted(self.routes))}", param="route")
         if (name := route.stack.unsupported(order.options)) is not None:
-            asked = getattr(order.options, name, None)
-            raise UnsupportedParameter(f"no provider of route {order.route!r} can honour {name}={_written(asked)}", param=name)
+            asked = _written(getattr(order.options, name, None))
+            raise UnsupportedParameter(f"no provider of route {order.route!r} can honour {name}={asked}{route.has(name)}", param=name)
         return route
 
     async def transcribe(self, body: Spool, order: Order, stages: Stages, listener: Listener | None = None) -> Transcript:
