@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -64,8 +65,10 @@ class Pool:
     def start(self, *, warm: bool) -> None:
         """Opens the sessions. warm: begins to open connections too, in a task."""
         tls = tls_context(self._ca_file) if self._base.scheme == "https" else False
-        self._kept = self._session(_Connector(self._count, limit=0, keepalive_timeout=self._settings.idle, ssl=tls, ttl_dns_cache=60))
-        self._single = self._session(_Connector(self._count, limit=0, force_close=True, ssl=tls, ttl_dns_cache=60))
+        staying = aiohttp.TraceConfig()
+        staying.on_request_redirect.append(_stay)
+        self._kept = self._session(_Connector(self._count, limit=0, keepalive_timeout=self._settings.idle, ssl=tls, ttl_dns_cache=60), [])
+        self._single = self._session(_Connector(self._count, limit=0, force_close=True, ssl=tls, ttl_dns_cache=60), [staying])
         if warm and self._settings.warm:
             self._warming = asyncio.create_task(self._warm(self._kept), name="aliyun-warm")
 
@@ -147,7 +150,7 @@ class Pool:
             if session is not None:
                 await session.close()
 
-    def _session(self, connector: _Connector) -> aiohttp.ClientSession:
+    def _session(self, connector: _Connector, traces: list[aiohttp.TraceConfig]) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -156,6 +159,7 @@ class Pool:
             headers={"User-Agent": "asrproxy"},
             auto_decompress=False,
             proxy=self._proxy,
+            trace_configs=traces,
         )
 
     async def _warm(self, session: aiohttp.ClientSession) -> None:
@@ -166,6 +170,13 @@ class Pool:
                 await response.read()
 
         await asyncio.gather(*(one() for _ in range(min(self._settings.warm, self._settings.size))), return_exceptions=True)
+
+
+async def _stay(session: aiohttp.ClientSession, context: SimpleNamespace, params: aiohttp.TraceRequestRedirectParams) -> None:
+    """Ends a WebSocket's handshake at a redirect. aiohttp would follow it, with the token in a header, and has no switch for that."""
+    response = params.response
+    response.close()
+    raise aiohttp.WSServerHandshakeError(response.request_info, (), status=response.status, headers=response.headers)
 
 
 class _Stale(Unreachable):

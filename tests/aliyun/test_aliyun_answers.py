@@ -159,7 +159,8 @@ async def test_a_page_in_place_of_a_handshake_is_a_typed_error(make: Make, trans
             await made.text()
 
 
-async def test_a_redirect_is_not_followed_with_the_token(make: Make) -> None:
+@pytest.mark.parametrize("transport", ["rest", "websocket", "sdk"])
+async def test_a_redirect_is_not_followed_with_the_token(make: Make, transport: str) -> None:
     asked: list[str] = []
 
     async def handler(request: web.Request) -> web.Response:
@@ -168,8 +169,8 @@ async def test_a_redirect_is_not_followed_with_the_token(make: Make) -> None:
         return web.Response(status=302, headers={"Location": "/elsewhere"})
 
     async with _gateway(handler) as base:
-        made = await make(gateway_url=base, token="given", pool={"warm": 0})
+        made = await make(gateway_url=base, token="given", transport=transport, pool={"warm": 0})
         with pytest.raises(Garbled) as caught:
             await made.text()
     assert caught.value.vendor_code == 302
-    assert asked == ["/stream/v1/asr"]
+    assert asked == ["/stream/v1/asr" if transport == "rest" else "/ws/v1"]
