@@ -241,10 +241,14 @@ class _Cutter:
                 at = None
         if at is not None:
             return self._close(self._first + at)
-        at = window.quietest(max(length - self._FORCED, length * 3 // 4), length)
-        latest = at - self._overlap
-        start = window.quietest(max(latest - self._FORCED_START, length // 4), latest) if self._overlap else at
-        return self._close(self._first + at, resume=self._first + start)
+        forced = window.quietest(max(length - self._FORCED, length * 3 // 4), length)
+        latest = forced - self._overlap
+        start = window.quietest(max(latest - self._FORCED_START, length // 4), latest) if self._overlap else forced
+        # A pause after which the next span would begin no earlier than after a forced cut costs no call more, and no seam.
+        at = window.pause(max(start, self._covered - self._first + 1), earliest, self._pause)
+        if at is not None:
+            return self._close(self._first + at)
+        return self._close(self._first + forced, resume=self._first + start)
 
     def _close(self, last: int, *, resume: int | None = None) -> Span:
         """Ends the span under way; `resume`: the cut is forced, and the next span begins there."""

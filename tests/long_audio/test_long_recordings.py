@@ -54,6 +54,15 @@ FORMS = {
 }
 
 
+async def test_pauses_that_cost_no_call_are_taken_so_a_text_that_repeats_itself_has_no_seam_in_doubt(proxy: Start) -> None:
+    verse = tones.compose(["天地玄黄", 0.5, "宇宙洪荒", 0.5, "日月盈昃", 0.5] * 12)
+    async with proxy(policy={"long_audio": {"max_segment": "8s"}}) as running:
+        answer = await running.ask(wav(verse))
+        assert answer["text"] == verse.text
+        assert not any("suspect" in segment for segment in answer["segments"])
+        assert len(answer["segments"]) == 6  # the fewest that hold 42 s; forced cuts with their overlaps had made 7
+
+
 @pytest.mark.parametrize("form", FORMS)
 async def test_five_minutes_come_back_whole_in_order_and_on_time(proxy: Start, form: str) -> None:
     async with proxy() as running:
