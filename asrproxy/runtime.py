@@ -128,6 +128,7 @@ class Runtime:
         self._observer = observer
         self.traces: Final = Traces(None if configuration.tracing is None else configuration.tracing.sample)
         self.draining = False
+        self._opened = False
         self.live_sessions = 0
         self.ending: Final = asyncio.Event()
         """Set when the drain limit is near: what has no end of its own, as a live session, is to end now."""
@@ -169,6 +170,7 @@ class Runtime:
                 self.fleet = await self._stack.enter_async_context(Fleet(together_ground(self.place.keeper), announce=self.announce))
             await self._stack.enter_async_context(self._ledger.opened(self.fleet))
             self._current = await self._open(1, self._first, {})
+            self._opened = True
         except BaseException:
             await self._stack.aclose()
             raise
@@ -269,6 +271,8 @@ class Runtime:
         """None when the default route can answer, else the reason why not."""
         if self.draining:
             return "draining"
+        if not self._opened:
+            return "starting: " + ", ".join(self._first.providers)
         routes = self._current.recognizer.routes
         route = routes.get(DEFAULT_ROUTE) or next(iter(routes.values()))
         reasons = []

@@ -78,15 +78,18 @@ async def sidecar(
         tracing = await _tracing(stack, configuration.tracing, announce)
         if tracing is not None:
             listeners.append(tracing)
-        runtime = await stack.enter_async_context(
-            Runtime(
-                configuration,
-                provider_type=provider_type,
-                observer=announce,
-                place=place,
-                secrets=None if log is None else log.secrets,
-            )
+        runtime = Runtime(
+            configuration,
+            provider_type=provider_type,
+            observer=announce,
+            place=place,
+            secrets=None if log is None else log.secrets,
         )
+        server = configuration.server
+        ops_urls: tuple[str, ...] = ()
+        if place is None:  # before the providers start, which may take a while: whoever probes hears that
+            ops_urls = await _listening(stack, create_ops(runtime, metrics), server.ops_listen, "server.ops_listen")
+        await stack.enter_async_context(runtime)
 
         def look() -> Figures:
             dropped = None if log is None else log.dropped
@@ -95,10 +98,8 @@ async def sidecar(
         metrics.watch(look)
         recent.watch(lambda: runtime.log.transcripts)
         stack.push_async_callback(_ended, asyncio.create_task(watch_loop(announce), name="loop-lag"))
-        server = configuration.server
         if place is None:
             urls = await _listening(stack, create_api(runtime, metrics, latency, recent), server.listen, "server.listen")
-            ops_urls = await _listening(stack, create_ops(runtime, metrics), server.ops_listen, "server.ops_listen")
         else:
             urls = await _handed(stack, create_api(runtime, metrics, latency, recent, together=place.together), given)
             ops_urls = await _listening(stack, create_own(runtime, metrics, recent), (f"unix:{place.own}",), "worker")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -80,6 +81,49 @@ async def test_sigterm_lets_what_is_in_flight_end_takes_nothing_new_and_exits_0(
     assert not (tmp_path / "api.sock").exists()
 
 
+SLOW = """
+import asyncio
+from pathlib import Path
+from asrproxy.plugin import Provider, Recognition
+
+class Slow(Provider):
+    summary = "starts when it is told to"
+
+    async def start(self):
+        while not Path("{folder}/go").exists():
+            await asyncio.sleep(0.01)
+
+    async def recognize(self, utterance, context):
+        return Recognition("here")
+"""
+
+
+async def test_the_ops_port_says_that_providers_are_still_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "slow-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[asrproxy.providers]\nslow = slow:Slow\n")
+    (tmp_path / "slow.py").write_text(SLOW.format(folder=tmp_path))
+    (tmp_path / "asrproxy.yaml").write_text(FAKE.format(folder=tmp_path, latency="0s").replace("{type: fake, latency: 0s}", "{type: slow}"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), *sys.path)))
+
+    async def probe() -> tuple[int, object, int]:
+        while not (tmp_path / "ops.sock").exists():
+            await asyncio.sleep(0.01)
+        async with ClientSession("http://localhost", connector=UnixConnector(str(tmp_path / "ops.sock"))) as ops:
+            ready, live = await ops.get("/readyz"), await ops.get("/livez")
+            said = ready.status, await ready.json(), live.status
+            await (await ops.get("/metrics")).text()
+        (tmp_path / "go").touch()
+        return said
+
+    probing = asyncio.create_task(probe())
+    async with serving(tmp_path) as running:
+        assert await probing == (503, {"status": "not ready", "reason": "starting: tones"}, 200)
+        assert (await running.ops.get("/readyz")).status == 200
+        assert (await (await running.api.post("/v1/recognize", data=WAV)).json())["text"] == "here"
+
+
 async def test_at_the_drain_limit_whoever_still_waits_is_told_and_keeps_what_was_recognised(tmp_path: Path) -> None:
     text = FAKE.format(folder=tmp_path, latency="0s").replace("drain: 10s", "drain: 1s")
     text += "policy: {long_audio: {max_segment: 3s, recheck: false}}\n"
@@ -121,7 +165,7 @@ async def test_a_socket_that_answers_is_not_taken_over(tmp_path: Path) -> None:
         _, said = await second.communicate()
         assert (second.returncode, said.decode()) == (
             1,
-            f"asrproxy: server.listen: cannot listen on unix:{tmp_path}/api.sock: Address already in use\n",
+            f"asrproxy: server.ops_listen: cannot listen on unix:{tmp_path}/ops.sock: Address already in use\n",
         )
         assert (await (await running.api.post("/v1/recognize", data=WAV)).json())["text"] == "天地玄黄"
 
