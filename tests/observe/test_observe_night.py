@@ -227,7 +227,7 @@ async def test_status_moves_on_a_terminal(start: Start) -> None:
             seen += await asyncio.to_thread(os.read, ours, 65_536)
         for _ in range(2):  # what comes while it is looked at
             await client.post(WAV, headers=TOKEN)
-        while b"0/2" not in seen:
+        while b"1/2" not in seen:
             seen += await asyncio.to_thread(os.read, ours, 65_536)
         assert b"tones" in seen
         process.send_signal(signal.SIGINT)
