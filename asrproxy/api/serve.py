@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -82,7 +82,18 @@ async def _served(configuration: Configuration, source: Path | None, load: Load 
 
         return await supervise(configuration, source, stop, reload, log)
     place, sockets = (None, ()) if given is None else (given.place, given.sockets)
-    async with sidecar(configuration, (), place, sockets, log) as running:
+    async with AsyncExitStack() as stack:
+        try:
+            async with asyncio.timeout(None) as limit:
+                stopping = asyncio.create_task(_ending(limit, stop))
+                running = await stack.enter_async_context(sidecar(configuration, (), place, sockets, log))
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            log(Noted("info", "stopped before the start was over", {}))
+            return 0
+        finally:
+            stopping.cancel()
         freeze()
         if given is None:
             details: dict[str, object] = {"api": list(running.urls), "ops": list(running.ops_urls), "config": str(source or "built-in")}
@@ -105,6 +116,12 @@ async def _served(configuration: Configuration, source: Path | None, load: Load 
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
     return 0
+
+
+async def _ending(limit: asyncio.Timeout, stop: asyncio.Event) -> None:
+    """A start that is told to stop has nothing to wait for."""
+    await stop.wait()
+    limit.reschedule(0.0)
 
 
 def _tell_stacks(log: Observer) -> None:

@@ -98,14 +98,19 @@ class Slow(Provider):
 """
 
 
-async def test_the_ops_port_says_that_providers_are_still_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "slow-1.0.dist-info"
+def slow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration whose provider has been installed and starts when the file `go` is there."""
+    package = folder / "slow-1.0.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 1.0\n")
     (package / "entry_points.txt").write_text("[asrproxy.providers]\nslow = slow:Slow\n")
-    (tmp_path / "slow.py").write_text(SLOW.format(folder=tmp_path))
-    (tmp_path / "asrproxy.yaml").write_text(FAKE.format(folder=tmp_path, latency="0s").replace("{type: fake, latency: 0s}", "{type: slow}"))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), *sys.path)))
+    (folder / "slow.py").write_text(SLOW.format(folder=folder))
+    (folder / "asrproxy.yaml").write_text(FAKE.format(folder=folder, latency="0s").replace("{type: fake, latency: 0s}", "{type: slow}"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(folder), *sys.path)))
+
+
+async def test_the_ops_port_says_that_providers_are_still_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow(tmp_path, monkeypatch)
 
     async def probe() -> tuple[int, object, int]:
         while not (tmp_path / "ops.sock").exists():
@@ -122,6 +127,17 @@ async def test_the_ops_port_says_that_providers_are_still_starting(tmp_path: Pat
         assert await probing == (503, {"status": "not ready", "reason": "starting: tones"}, 200)
         assert (await running.ops.get("/readyz")).status == 200
         assert (await (await running.api.post("/v1/recognize", data=WAV)).json())["text"] == "here"
+
+
+async def test_sigterm_ends_a_start_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow(tmp_path, monkeypatch)
+    arguments = [str(Path(sys.executable).parent / "asrproxy"), "serve", "-c", str(tmp_path / "asrproxy.yaml")]
+    process = await asyncio.create_subprocess_exec(*arguments, stderr=asyncio.subprocess.PIPE)
+    while not (tmp_path / "ops.sock").exists():
+        await asyncio.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, said = await process.communicate()
+    assert (process.returncode, json.loads(said)["event"]) == (0, "stopped before the start was over")
 
 
 async def test_at_the_drain_limit_whoever_still_waits_is_told_and_keeps_what_was_recognised(tmp_path: Path) -> None:
