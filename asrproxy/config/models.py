@@ -388,8 +388,10 @@ class SharedSettings(Section):
     def _an_address(cls, value: SecretStr) -> SecretStr:
         # Its own text may show a password, so it is not quoted.
         address = value.get_secret_value()
-        if not re.match(r"(rediss?://[^/\s]|unix:///)", address) or not _has_port(address):
+        if not re.match(r"(rediss?://[^/\s]|unix:///)", address):
             raise ValueError("expected redis://HOST:PORT/DB or rediss://…")
+        if not _has_port(address):
+            raise ValueError("expected redis://HOST:PORT/DB with a number for PORT; in a password, / ? # are written %2F %3F %23")
         return value
 
     @field_validator("secret")

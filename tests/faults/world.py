@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -92,7 +93,10 @@ class Held:
 def held_now(folder: Path) -> Held:
     """What this process holds; folder: of spooled bodies."""
     gc.collect()
-    children = sum(len((each / "children").read_text().split()) for each in Path("/proc/self/task").iterdir())
+    children = 0
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
+            children += len((thread / "children").read_text().split())
     return Held(len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd")), len(list(folder.iterdir())), children)
 
 
