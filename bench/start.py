@@ -39,7 +39,7 @@ def main() -> None:
     runs = parser.parse_args().runs
     rows = []
     with emulator("--answers", TEXT) as cloud:
-        for name, goal in (("aliyun", "1.0 s, 70 MB"), ("local", "3 s")):
+        for name, goal in (("aliyun", "1.0 s, 60 MB"), ("local", "3 s")):
             results = []
             for _ in range(runs + 1):
                 port, ops = free_port(), free_port()

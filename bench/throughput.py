@@ -29,7 +29,7 @@ policy: {limits}
 log: {{level: warning}}
 """
 OPENAI = """
-server: {{listen: ["{{listen}}"], ops_listen: ["{{ops}}"]}}
+server: {{listen: ["{{listen}}"], ops_listen: ["{{ops}}"], workers: {workers}}}
 providers: {{vendor: {{type: openai, base_url: "{vendor}/v1", api_key: bench, model: whisper-1, connections: 256}}}}
 policy: {limits}
 log: {{level: warning}}
@@ -82,8 +82,9 @@ def cases(without: set[str]) -> Iterator[list[Case]]:
                 found.append(Case("asrproxy", name, beside, "/v1/recognize", body, wav))
         form, headers = multipart(fits)
         door = "/v1/audio/transcriptions"
-        openai = stack.enter_context(sidecar_of(OPENAI.format(vendor=vendor.url, limits=LIMITS)))
-        found.append(Case("asrproxy", "OpenAI door", openai, door, form, headers))
+        for workers, name in ((1, "asrproxy"), (2, "asrproxy, 2 workers")):
+            openai = stack.enter_context(sidecar_of(OPENAI.format(vendor=vendor.url, limits=LIMITS, workers=workers)))
+            found.append(Case(name, "OpenAI door", openai, door, form, headers))
         if "litellm" not in without and (peer := _entered(stack, lambda: starting.litellm(vendor.url))) is not None:
             found.append(Case("litellm proxy", "OpenAI door", peer, door, form, headers))
         if "portkey" not in without and (peer := _entered(stack, starting.portkey)) is not None:
