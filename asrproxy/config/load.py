@@ -129,8 +129,10 @@ class _Reading:
             settings = self._settings(
                 str(entry["type"]), {key: each for key, each in entry.items() if key not in _CORE}, path, self._purpose
             )
-        if checked is None or settings is None or policy is None:
+        if checked is None:
             return stand_in
+        if settings is None or policy is None:
+            return checked  # what routes ask of it, such as its price, is known all the same
         return checked.model_copy(update={"settings": settings, "policy": policy})
 
     def _settings(self, type_name: str, own: dict[str, Value], path: Path, purpose: Purpose) -> ProviderSettings | None:

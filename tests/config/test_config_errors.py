@@ -234,3 +234,8 @@ def test_an_address_that_is_not_redis_is_said_with_its_line_and_without_itself(a
 @pytest.mark.parametrize(("key", "nothing"), [("max_body", "0"), ("max_audio", "0s")])
 def test_a_limit_under_which_nothing_could_be_recognised_is_refused(key: str, nothing: str) -> None:
     assert complaints(f"{GOOD}server: {{{key}: {nothing}}}\n") == [f"2: server.{key}: expected a value above 0"]
+
+
+def test_a_price_is_known_though_its_provider_has_another_mistake() -> None:
+    text = "providers: {c: {type: cloud, price: {per_call: 1, currency: EUR}}}\nroutes: {default: {providers: [c], budget: {day: 1}}}"
+    assert complaints(text) == ["1: providers.c.appkey: is needed"]

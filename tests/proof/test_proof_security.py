@@ -134,8 +134,9 @@ async def test_secrets_are_in_no_title_no_answer_no_line_and_no_decoder(
     tree = {"server": {"workers": workers}, "providers": providers, "routes": routes, "policy": {"retries": {"attempts": 1}}}
     async with serving(tmp_path, tree) as process:
         assert (await process.ask(recording("mp3-mono-8000"))).status == 200
-        assert (await process.ask(WAV, route="keyed")).status == 502
-        told = await _everything_told(process)
+        refused = await process.ask(WAV, route="keyed")
+        assert refused.status == 502
+        told = await _everything_told(process) + json.dumps(refused.body)
         assert "keyed" in told
         assert SECRET not in told
         main = psutil.Process(process.process.pid)
