@@ -58,6 +58,7 @@ from asrproxy.model import (
     Utterance,
     Word,
 )
+from asrproxy.secrecy import bare_environment
 from asrproxy.trace import Span
 from asrproxy.units import HeaderName, Misplaced, Rate, Seconds, SecretLine, SecretStr, Section, Size
 
@@ -120,6 +121,7 @@ __all__ = [
     "Utterance",
     "Word",
     "Wrapped",
+    "bare_environment",
     "cores",
     "ignore",
     "is_here",

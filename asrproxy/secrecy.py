@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -15,6 +17,17 @@ SHORTEST: Final = 6
 MADE: Final = 64
 """Secrets made at run time that are remembered: tokens live for hours, and one is made at a time."""
 SHOWN: Final = "***"
+
+_NEEDED: Final = r"PATH|HOME|TMPDIR|LANG|LC_.*|LD_.*|DYLD_.*|PYTHON.*|VIRTUAL_ENV|COVERAGE_.*"
+
+
+def bare_environment(more: str = "") -> dict[str, str]:
+    """For a process of our own: of this one's environment, which may hold vendors' keys, what a program needs to start.
+
+    more: a regular expression for the names of other variables that it is to have.
+    """
+    wanted = re.compile(f"{_NEEDED}|{more}" if more else _NEEDED)
+    return {name: value for name, value in os.environ.items() if wanted.fullmatch(name)}
 
 
 class Secrets:

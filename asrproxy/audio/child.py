@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import signal
 import socket
 import sys
@@ -15,11 +14,11 @@ from typing import Final, Self
 
 from asrproxy.audio.protocol import ENDS, HEADER, NO_LEVELS, PAGE, Job, Kind
 from asrproxy.audio.spool import Content, Spool, memory_file, write_all
+from asrproxy.secrecy import bare_environment
 
 _BUFFER: Final = 2**19  # bytes of a socket: a short recording passes in a few turns
 
 
-_KEPT: Final = re.compile(r"PATH|HOME|TMPDIR|LANG|LC_.*|LD_.*|DYLD_.*|PYTHON.*|VIRTUAL_ENV|COVERAGE_.*")
 _OWN: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 
 
@@ -51,7 +50,7 @@ class Child:
                     stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(), page),
                     start_new_session=True,  # a group of its own, killed with the program that it may have started
-                    env=_environment(),
+                    env=bare_environment() | _OWN,
                 )  # fmt: skip
             except BaseException:
                 ours.close()
@@ -148,8 +147,3 @@ class Child:
             if not got:
                 raise Died
             view = view[got:]
-
-
-def _environment() -> dict[str, str]:
-    """What a program needs to start. The sidecar's own holds the vendors' secrets, and a decoder reads strangers' bytes."""
-    return {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)} | _OWN

@@ -13,8 +13,12 @@ from dataclasses import asdict
 from itertools import count
 from typing import Any, Final, Self
 
+from asrproxy.plugin import bare_environment
 from asrproxy_local.channel import Head, head_of_frame, read_frame
 from asrproxy_local.heard import Heard, Order
+
+_OF_ENGINES: Final = r"(OMP|GOMP|KMP|MKL|OPENBLAS|CT2|ORT|MOONSHINE|MALLOC)_.*|CUDA_VISIBLE_DEVICES"
+"""How people tune the libraries that compute."""
 
 CANCELLING: Final = 1.0
 """Seconds that a cancelled call may go on before the process is ended over it."""
@@ -60,6 +64,7 @@ class EngineProcess:
                     stdout=asyncio.subprocess.DEVNULL,
                     stderr=asyncio.subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),
+                    env=bare_environment(_OF_ENGINES),
                 )
             reader, writer = await asyncio.open_unix_connection(sock=ours)
         except OSError as error:

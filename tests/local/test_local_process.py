@@ -50,6 +50,17 @@ async def test_the_start_returns_at_once_and_health_says_that_it_is_loading(loca
         assert running.provider.health().ready
 
 
+async def test_the_engine_has_none_of_the_sidecars_secrets(local: Local, sentence: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VENDOR_KEY", "secret-of-mine")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    async with local() as running:
+        assert (await running.hear(sentence)).text == SAID
+        assert running.pid is not None
+        for each in (psutil.Process(running.pid), *forks(running)):
+            assert "secret-of-mine" not in str(each.environ())
+            assert each.environ()["OMP_NUM_THREADS"] == "1"
+
+
 async def test_a_call_that_cannot_wait_for_the_loading_is_told_so(local: Local, sentence: bytes) -> None:
     async with local() as running:
         with pytest.raises(NotReady, match="still loading"):
