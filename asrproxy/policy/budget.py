@@ -41,11 +41,15 @@ class Budget:
         self._repeats += 1
         return True
 
-    def pay_back(self, now: float) -> None:
-        """A repeat brought an answer, or was not made after all."""
-        place = self._place(now)
-        if self._repeats > 0:  # else its withdrawal is forgotten already
-            self._spent[place] -= 1
+    def pay_back(self, taken: float, now: float) -> None:
+        """A repeat brought an answer, or was not made after all. taken: when its right was; long ago, it is forgotten already.
+
+        It is given back in the second in which it was taken: in any other, the two would be forgotten at different times.
+        """
+        self._place(now)
+        second = int(taken)
+        if second > self._second - WINDOW and self._spent[second % WINDOW] > 0:
+            self._spent[second % WINDOW] -= 1
             self._repeats -= 1
 
     def left(self, now: float) -> float:
@@ -65,6 +69,5 @@ class Budget:
                 self._calls -= self._paid[place]
                 self._repeats -= self._spent[place]
                 self._paid[place] = self._spent[place] = 0
-            self._repeats = max(0, self._repeats)
             self._second = second
         return second % WINDOW

@@ -45,7 +45,7 @@ class Retry:
     def __call__(self, call: Call) -> Call:
         async def retrying(utterance: Utterance, context: Context) -> Recognition:
             time = asyncio.get_running_loop().time
-            began = time()
+            began = slept = time()
             self._budget.deposit(began)
             longest: str | None = None
             for attempt in count(1):
@@ -65,7 +65,7 @@ class Retry:
                     seconds = ended - began
                     self._usual = seconds if self._usual is None else self._usual + (seconds - self._usual) * SMOOTHING
                     if attempt > 1:
-                        self._budget.pay_back(ended)
+                        self._budget.pay_back(slept, ended)
                     return recognition
                 slept = time()
                 await self._sleep(pause)

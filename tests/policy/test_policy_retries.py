@@ -6,7 +6,7 @@ import asyncio
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asrproxy.events import RetryRefused, RetryScheduled
@@ -142,6 +142,11 @@ async def test_no_pause_is_made_for_a_circuit_that_has_opened() -> None:
     assert asyncio.get_running_loop().time() < 1001
 
 
+@example(
+    share=1.0,
+    reserve=0,
+    steps=[("call", 1), ("repeat", 4), ("pay back", 4), ("call", 4), ("repeat", 1), ("repeat", 1)],
+)
 @given(
     share=st.floats(0, 2),
     reserve=st.integers(0, 20),
@@ -168,6 +173,5 @@ def test_in_any_ten_seconds_repeats_that_did_not_help_stay_within_the_share(
                     assert share > 0
                     assert sum(int(each) > recent for each in unpaid) <= max(reserve, share * paying) + 1e-9
             case _ if unpaid and int(unpaid[-1]) > recent:
-                budget.pay_back(now)
-                unpaid.pop()
+                budget.pay_back(unpaid.pop(), now)
         assert budget.left(now) >= 0
