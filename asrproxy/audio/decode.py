@@ -241,6 +241,9 @@ class Decoders:
                 child.begin(job, body)
             except Died:
                 self._end(child)
+            except BaseException:  # the body was closed, or there is no room for it: nobody else would give the process back
+                self._end(child)
+                raise
             else:
                 return child
         raise Draining("the proxy is shutting down")

@@ -101,8 +101,8 @@ class Spool:
         return self._chunks[0]
 
     def pieces(self) -> Sequence[Content] | None:
-        """The whole content in memory, in order; None while it grows and once it went to a file."""
-        return None if self.spooled or not self._complete else self._chunks
+        """The whole content in memory, in order; None while it grows, once it went to a file, and when it is closed."""
+        return None if self.spooled or not self._complete or self._closed else self._chunks
 
     def fileno(self) -> int:
         """A file with the content from 0 to `size`, for a reader in another process; it stays this object's and may be passed on.

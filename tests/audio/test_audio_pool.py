@@ -342,6 +342,17 @@ async def test_what_one_process_decodes_in_turn_is_what_new_ones_would(make_pool
         await kept.aclose()
 
 
+async def test_a_body_that_cannot_be_handed_over_keeps_no_process(decoders: Decoders) -> None:
+    body = Spool.of(SHORT)
+    async with decoders.decode(body, RATE, raw=RawFormat("pcm_s16le", 8_000), whole=inf, longest=inf) as blocks:
+        body.close()
+        with pytest.raises(ValueError, match="closed"):
+            await anext(blocks)
+    status: Any = decoders.status()
+    assert status["busy"] == []
+    assert await short(decoders) == TEXT
+
+
 async def alone(decoders: Decoders, pcm: bytes, form: RawFormat) -> bytes:
     body = Spool.of(pcm)
     try:
