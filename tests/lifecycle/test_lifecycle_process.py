@@ -142,7 +142,8 @@ async def test_sigterm_ends_a_start_too(tmp_path: Path, monkeypatch: pytest.Monk
 
 async def test_at_the_drain_limit_whoever_still_waits_is_told_and_keeps_what_was_recognised(tmp_path: Path) -> None:
     text = FAKE.format(folder=tmp_path, latency="0s").replace("drain: 10s", "drain: 1s")
-    text += "policy: {long_audio: {max_segment: 3s, recheck: false}}\n"
+    # One by one: the first is answered, the second hangs.
+    text += "policy: {long_audio: {max_segment: 3s, concurrency: 1, recheck: false}}\n"
     hanging = "{tones: {type: fake, script: [{times: 1}, {times: always, hang: true}]}}"
     (tmp_path / "asrproxy.yaml").write_text(text.replace("{tones: {type: fake, latency: 0s}}", hanging))
     long = tones.to_wav(tones.synthesize("天地玄黄 宇宙洪荒 日月盈昃 辰宿列张 寒来暑往"), 16_000)
