@@ -97,6 +97,7 @@ class LongRecording:
         self._telling = asyncio.Lock()
         self._slots: list[_Slot] = []
         self._told = 0
+        self._progress_told: Progress | None = None
         self._seconds = 0.0
         self._all_cut = False
         self._failure: AsrError | None = None
@@ -274,8 +275,9 @@ class LongRecording:
                 self._told += 1
                 if self._listener is not None and (self._allow_holes or not slot.failed):
                     await self._listener(slot.segment)
-            if self._listener is not None:
-                await self._listener(self._progress())
+            if self._listener is not None and (progress := self._progress()) != self._progress_told:
+                self._progress_told = progress
+                await self._listener(progress)
 
     def _progress(self) -> Progress:
         done = [slot for slot in self._slots if slot.segment is not None]

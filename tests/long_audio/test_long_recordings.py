@@ -316,6 +316,7 @@ async def test_progress_and_segments_are_told_in_order_the_result_last(proxy: St
     progress = [data for name, data in before if name == "progress"]
     assert all(earlier["done"] <= later["done"] and earlier["total"] <= later["total"] for earlier, later in pairwise(progress))
     assert all(0 <= each["seconds_done"] <= each["seconds_total"] for each in progress)
+    assert all(earlier != later for earlier, later in pairwise(progress))
     seconds = result["duration"]
     assert progress[-1] == {"done": 5, "total": 5, "seconds_done": seconds, "seconds_total": seconds}
 
