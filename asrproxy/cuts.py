@@ -44,7 +44,7 @@ async def by_sentences(
         words = None
         if recognition.words is not None:
             words = tuple(Word(each.text, each.start + stretch.start, each.end + stretch.start) for each in recognition.words)
-        return Sentence(index, stretch.start, stretch.end, recognition.text, words)
+        return Sentence(index, stretch.start, stretch.end, recognition.text, words, recognition.provider)
 
     async def hear() -> None:
         endpointer = Endpointer(sample_rate=format.sample_rate, pause=PAUSE, longest=longest)

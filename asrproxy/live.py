@@ -193,7 +193,7 @@ async def _told(leg: _Leg, replay: Kept, source: AudioFormat, context: MakeConte
 
 def _moved(sentence: Sentence, by: float, index: int) -> Sentence:
     words = None if sentence.words is None else tuple(Word(each.text, each.start + by, each.end + by) for each in sentence.words)
-    return Sentence(index, sentence.start + by, sentence.end + by, sentence.text, words)
+    return replace(sentence, index=index, start=sentence.start + by, end=sentence.end + by, words=words)
 
 
 def _patient(context: MakeContext, patience: float) -> MakeContext:

@@ -167,13 +167,14 @@ class Interim:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """Live: a finished sentence. Times are seconds of the caller's audio."""
+    """Live: a finished sentence. Times are seconds of the caller's audio. provider: filled in by the core."""
 
     index: int
     start: float
     end: float
     text: str
     words: tuple[Word, ...] | None = None
+    provider: str | None = None
 
 
 StreamEvent: TypeAlias = Interim | Sentence

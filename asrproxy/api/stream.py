@@ -163,16 +163,19 @@ class _Session:
 
     async def _tell(self, intake: Intake) -> None:
         texts: list[str] = []
+        providers: set[str | None] = set()
         async with aclosing(self._recognizer.listen(intake, self._start.sample_rate, self._order)) as events:
             async for event in events:
                 if isinstance(event, Sentence):
                     texts.append(event.text)
+                    providers.add(event.provider)
                     await self._line.tell(_final(event))
                 elif self._start.interim:
                     await self._line.tell(_interim(event))
         if intake.reason is not None:
             raise intake.reason
         self._account.audio_seconds = intake.duration
+        self._account.provider = providers.pop() if len(providers) == 1 else None
         self._account.text = join.join(texts, self._start.language)
         await self._line.last({"type": "done", "text": join.join(texts, self._start.language), "duration": round(intake.duration, 3)})
 

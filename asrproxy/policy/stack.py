@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from random import Random
 from typing import Final
 
@@ -22,6 +23,7 @@ from asrproxy.plugin import (
     Observer,
     Options,
     Provider,
+    Sentence,
     StreamEvent,
     Utterance,
 )
@@ -112,7 +114,7 @@ class ProviderStack:
                     ):
                         async for event in events:
                             answered()
-                            yield event
+                            yield replace(event, provider=self.name) if isinstance(event, Sentence) else event
                 finally:
                     timer.cancel()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,15 @@ def moves(client: Client) -> list[tuple[str, str]]:
     return [(event.before, event.after) for event in client.events if isinstance(event, FailedOver)]
 
 
+async def whose(client: Client) -> str | None:
+    """The provider of the last session, as those who look at a sidecar are told it."""
+    sessions: list[dict[str, Any]] = []
+    while not sessions:  # its end is told to the client first
+        sessions = [each for each in (await client.get("/v1/recent"))[1]["requests"] if each["endpoint"] == "/v1/stream"]
+    provider: str | None = sessions[-1]["provider"]
+    return provider
+
+
 SECONDS = {"streaming": "{type: fake}", "one-shot": "{type: fake, capabilities: {streaming: false}}"}
 
 
@@ -59,6 +69,7 @@ async def test_the_next_provider_goes_on_where_the_last_sentence_ended(start: St
             await speaker.say(PCM[MIDDLE:])
             await speaker.stop()
             await speaker.rest()
+        assert await whose(client) is None
     check(speaker)
     assert moves(client) == [("first", "second")]
 
@@ -104,6 +115,7 @@ async def test_the_routes_order_holds_for_live_audio_too(start: Start) -> None:
         await speaker.stop()
         await speaker.rest()
         assert (await client.get("/v1/status"))[1]["providers"]["second"]["calls"] == 0
+        assert await whose(client) == "first"
     check(speaker)
 
 
@@ -122,6 +134,7 @@ async def test_one_that_cannot_answer_now_is_passed_over(start: Start) -> None:
                 await speaker.rest()
             check(speaker)
         assert script.calls == 1  # then its circuit was open
+        assert await whose(client) == "second"
     assert moves(client) == [("first", "second")]
 
 
