@@ -12,10 +12,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from aiohttp import ClientSession, UnixConnector
+from aiohttp import ClientConnectorError, ClientSession, UnixConnector
 
 from asrproxy.testing import tones
+from asrproxy_aliyun.emulator import Emulator
+from tests.live.speaking import aliyun
 
 WAV = tones.to_wav(tones.synthesize("天地玄黄"), 16_000)
 FAKE = """
@@ -41,6 +44,15 @@ class Process:
                 return self.lines[-1]
         raise AssertionError(f"no {event!r} in {self.lines}")
 
+    async def told_of(self, file: Path, text: str) -> None:
+        """The file changes and SIGHUP comes while it stands: between the two the watch might take the change, and the signal again."""
+        self.process.send_signal(signal.SIGSTOP)
+        while psutil.Process(self.process.pid).status() != psutil.STATUS_STOPPED:
+            await asyncio.sleep(0)
+        file.write_text(text)
+        self.process.send_signal(signal.SIGHUP)
+        self.process.send_signal(signal.SIGCONT)
+
 
 @asynccontextmanager
 async def serving(folder: Path, latency: str = "0s") -> AsyncIterator[Process]:
@@ -64,20 +76,24 @@ async def serving(folder: Path, latency: str = "0s") -> AsyncIterator[Process]:
 
 
 async def test_sigterm_lets_what_is_in_flight_end_takes_nothing_new_and_exits_0(tmp_path: Path) -> None:
-    async with serving(tmp_path, latency="1s") as running:
-        call = asyncio.create_task(running.api.post("/v1/recognize", data=WAV))
-        while (await (await running.api.get("/v1/status")).json())["in_flight"] == 0:
-            await asyncio.sleep(0)
-        running.process.send_signal(signal.SIGTERM)
-        await running.logged("draining")
-        ready = await running.ops.get("/readyz")
-        assert ready.status == 503
-        refused = await running.api.post("/v1/recognize", data=WAV)
-        assert (refused.status, (await refused.json())["error"]["code"]) == (503, "draining")
-        assert refused.headers["Retry-After"]
-        answer = await call
-        assert (await answer.json())["text"] == "天地玄黄"
-        assert await running.process.wait() == 0
+    async with Emulator() as cloud:
+        text = FAKE.format(folder=tmp_path, latency="0s").replace("{type: fake, latency: 0s}", aliyun(cloud, transport="rest"))
+        (tmp_path / "asrproxy.yaml").write_text(text)
+        async with serving(tmp_path) as running:
+            cloud.hold_answers()
+            call = asyncio.create_task(running.api.post("/v1/recognize", data=WAV))
+            await cloud.calls_in_flight(1)
+            running.process.send_signal(signal.SIGTERM)
+            await running.logged("draining")
+            ready = await running.ops.get("/readyz")
+            assert ready.status == 503
+            refused = await running.api.post("/v1/recognize", data=WAV)
+            assert (refused.status, (await refused.json())["error"]["code"]) == (503, "draining")
+            assert refused.headers["Retry-After"]
+            cloud.release_answers()
+            answer = await call
+            assert (await answer.json())["text"] == "天地玄黄"
+            assert await running.process.wait() == 0
     assert not (tmp_path / "api.sock").exists()
 
 
@@ -113,10 +129,14 @@ async def test_the_ops_port_says_that_providers_are_still_starting(tmp_path: Pat
     slow(tmp_path, monkeypatch)
 
     async def probe() -> tuple[int, object, int]:
-        while not (tmp_path / "ops.sock").exists():
-            await asyncio.sleep(0.01)
         async with ClientSession("http://localhost", connector=UnixConnector(str(tmp_path / "ops.sock"))) as ops:
-            ready, live = await ops.get("/readyz"), await ops.get("/livez")
+            while True:
+                try:
+                    ready = await ops.get("/readyz")
+                    break
+                except ClientConnectorError:  # there is no socket yet, or nobody listens at it yet
+                    await asyncio.sleep(0.01)
+            live = await ops.get("/livez")
             said = ready.status, await ready.json(), live.status
             await (await ops.get("/metrics")).text()
         (tmp_path / "go").touch()
@@ -191,13 +211,11 @@ async def test_a_changed_file_is_taken_on_sighup_and_a_bad_one_refused(tmp_path:
     async with serving(tmp_path) as running:
         file = tmp_path / "asrproxy.yaml"
         good = file.read_text()
-        file.write_text(good.replace("providers: {", "providers: {second: {type: fake}, "))
-        running.process.send_signal(signal.SIGHUP)
+        await running.told_of(file, good.replace("providers: {", "providers: {second: {type: fake}, "))
         await running.logged("configuration taken")
         status = await (await running.api.get("/v1/status")).json()
         assert (status["generation"], sorted(status["providers"])) == (2, ["second", "tones"])
-        file.write_text(good + "\nnonsense: true\n")
-        running.process.send_signal(signal.SIGHUP)
+        await running.told_of(file, good + "\nnonsense: true\n")
         refused = await running.logged("configuration refused")
         assert "nonsense" in refused["error"]
         for key, wrong in (
@@ -206,8 +224,7 @@ async def test_a_changed_file_is_taken_on_sighup_and_a_bad_one_refused(tmp_path:
             ("providers.b.api_key", good.replace("providers: {", "providers: {b: {type: openai, api_key: ''}, ")),
             ("server.ops_listen[0]", good.replace("/ops.sock", "/api.sock")),
         ):
-            file.write_text(wrong)
-            running.process.send_signal(signal.SIGHUP)
+            await running.told_of(file, wrong)
             assert f": {key}: " in (await running.logged("configuration refused"))["error"]
         assert (await (await running.api.post("/v1/recognize", data=WAV)).json())["text"] == "天地玄黄"
         metrics = await (await running.ops.get("/metrics")).text()
@@ -217,8 +234,7 @@ async def test_a_changed_file_is_taken_on_sighup_and_a_bad_one_refused(tmp_path:
 async def test_a_change_that_a_signal_told_of_is_not_taken_again_by_the_watch(tmp_path: Path) -> None:
     async with serving(tmp_path) as running:
         file = tmp_path / "asrproxy.yaml"
-        file.write_text(file.read_text().replace("latency: 0s", "latency: 1ms"))
-        running.process.send_signal(signal.SIGHUP)
+        await running.told_of(file, file.read_text().replace("latency: 0s", "latency: 1ms"))
         await running.logged("configuration taken")
         await asyncio.sleep(2.5)  # longer than the watch takes to look
         file.write_text(file.read_text().replace("latency: 1ms", "latency: 2ms"))

@@ -27,7 +27,7 @@ async def test_a_session_that_ends_before_the_limit_ends_well(tmp_path: Path) ->
 
 
 async def test_a_session_without_an_end_gets_its_sentences_and_is_told(tmp_path: Path) -> None:
-    (tmp_path / "asrproxy.yaml").write_text(FAKE.format(folder=tmp_path, latency="0s").replace("drain: 10s", "drain: 1s"))
+    (tmp_path / "asrproxy.yaml").write_text(FAKE.format(folder=tmp_path, latency="0s").replace("drain: 10s", "drain: 4s"))
     async with serving(tmp_path) as running, running.api.ws_connect("/v1/stream") as socket:
         speaker = Speaker(socket)
         await speaker.begin()

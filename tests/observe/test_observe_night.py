@@ -204,7 +204,7 @@ async def test_status_is_a_screenful_and_its_exit_status_says_whether_it_is_read
         status, out, err = await run(client, "status")
         assert (status, err) == (0, "")
         assert re.search(r"^asrproxy \S+, up \d+ s, 0 in flight, ready$", out, re.MULTILINE)
-        assert re.search(r"^tones +fake +closed +0 +0 +\d+ +0\.\d\d +0\.\d\d +0/1$", out, re.MULTILINE)
+        assert re.search(r"^tones +fake +closed +0 +0 +\d+ +\d+\.\d\d +\d+\.\d\d +0/1$", out, re.MULTILINE)
         _, out, _ = await run(client, "status", "--json")
         assert json.loads(out)["providers"]["tones"]["circuit"]["state"] == "closed"
         client.sidecar.runtime.draining = True
