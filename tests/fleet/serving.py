@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import shutil
 import signal
 import socket
@@ -91,9 +92,12 @@ async def redis_server(*options: str) -> AsyncIterator[Server]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port for a process to come: below those that the system hands out, so that nobody who asks it for one is given this meanwhile."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):  # somebody has it
+            probe.bind(("127.0.0.1", random.randrange(max(1024, lowest // 2), max(lowest, 2**15))))
+            return int(probe.getsockname()[1])
 
 
 class Sidecar:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import aiohttp
 from asrproxy.kube.settings import InjectionSettings
 from asrproxy.testing import tones
 from tests.cli.running import ASRPROXY
+from tests.fleet.serving import free_port
 from tests.kubernetes.conftest import ROOT
 from tests.kubernetes.pods import injected, sidecar, simple
 
@@ -34,15 +34,8 @@ def here(text: str, places: dict[str, Path]) -> str:
     return text
 
 
-def free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], two.getsockname()[1]
-
-
 async def test_the_container_starts_answers_its_probes_and_ends(tmp_path: Path) -> None:
-    api, ops = free_ports()
+    api, ops = free_port(), free_port()
     settings = InjectionSettings(api_port=api, ops_port=ops)
     container = sidecar(injected(simple(secret="keys", route="two"), settings))
     places = mounted(container, tmp_path)

@@ -27,7 +27,7 @@ from asrproxy.config.load import loads
 from asrproxy.discovery import provider_type
 from asrproxy.testing import tones
 from asrproxy_aliyun.emulator import Emulator, Outage
-from tests.fleet.serving import Server, redis_server
+from tests.fleet.serving import Server, free_port, redis_server
 from tests.lifecycle.test_lifecycle_process import Process, serving
 from tests.monitoring.test_monitoring_files import RULES
 from tests.recognize.conftest import Client, Start, start
@@ -116,10 +116,7 @@ async def prometheus(often: str, patiently: str) -> AsyncIterator[Watching]:
         (folder / "prometheus.yml").write_text(
             yaml.safe_dump({"global": every, "rule_files": ["rules.yaml"], "scrape_configs": [one, other]})
         )
-        server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        server.close()
-        await server.wait_closed()
+        port = free_port()
         process = await asyncio.create_subprocess_exec(
             program, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
             f"--web.listen-address=127.0.0.1:{port}", "--log.level=error",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -20,6 +19,7 @@ from asrproxy.ops.tracing import QUEUE, Tracing
 from asrproxy.testing import tones
 from asrproxy.trace import Span, Traces, caller_of
 from asrproxy_aliyun.emulator import Emulator, Scripted
+from tests.fleet.serving import free_port
 from tests.observe.collecting import Received, collector
 from tests.observe.scraping import scraped_until
 from tests.openai_provider.openai_server import KEY, OpenAIServer
@@ -147,9 +147,7 @@ async def test_a_broken_collector_costs_spans_and_nothing_else(start: Start, bro
         collected.broken = broken
         url = collected.url
         if broken == "gone":
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+            url = f"http://127.0.0.1:{free_port()}"
         async with start(SERVER + tracing(url, ", timeout: 200ms") + "providers: {tones: {type: fake}}\n") as client:
             for _ in range(3):
                 answer, _ = await client.post(WAV)
