@@ -19,11 +19,14 @@ from tests.local.conftest import RATE, SAID, SENSE, Local, Running, package_reco
 
 def forks(running: Running) -> list[psutil.Process]:
     assert running.pid is not None
-    return [each for each in psutil.Process(running.pid).children() if each.status() != psutil.STATUS_ZOMBIE]
+    return [each for each in psutil.Process(running.pid).children() if not gone(each.pid)]
 
 
 def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 async def begun(running: Running, count: int) -> None:
