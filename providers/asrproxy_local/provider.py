@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from importlib.util import find_spec
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from asrproxy.plugin import (
     AttemptTimeout,
@@ -33,9 +32,6 @@ from asrproxy_local.process import Crashed, NotLoaded
 from asrproxy_local.punctuation import without_punctuation
 from asrproxy_local.settings import LocalSettings
 
-_PACKAGES: Final = {"moonshine": ("local", ("moonshine_voice", "numpy")), "whisper": ("local-whisper", ("faster_whisper", "zhconv"))}
-"""Engine to the extra that brings it and what is imported."""
-
 
 class LocalProvider(Provider):
     """Recognises on this machine, in a process of its own that is loaded at the start and ended when idle."""
@@ -51,11 +47,8 @@ class LocalProvider(Provider):
         self._engine = Engine(prepare=self._prepare, most=settings.at_once(), idle=settings.idle, told=self._tell)
 
     async def start(self) -> None:
-        extra, packages = _PACKAGES[self._settings.engine]
-        if missing := [name for name in packages if find_spec(name) is None]:
-            raise ConfigError(
-                f"providers.{self.host.name}: engine {self._settings.engine} needs {', '.join(missing)}: pip install 'asrproxy[{extra}]'"
-            )
+        if wrong := self._settings.missing():
+            raise ConfigError(f"providers.{self.host.name}: {wrong}")
         self._engine.start()
 
     async def recognize(self, utterance: Utterance, context: Context) -> Recognition:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from asrproxy.plugin import AudioFormat, Capabilities, ProviderSettings, Seconds, cores
+from asrproxy.plugin import AudioFormat, Capabilities, ProviderSettings, Seconds, cores, is_here
 from asrproxy_local.languages import of_tag, whisper_speaks
 
 THREADS_A_CALL: Final = 4
 """Threads that whisper gives a call where there are enough: more make a call hardly faster."""
+
+_PACKAGES: Final = {"moonshine": ("local", ("moonshine_voice", "numpy")), "whisper": ("local-whisper", ("faster_whisper", "zhconv"))}
+"""Engine to the extra that brings it and what is imported."""
 
 
 class LocalSettings(ProviderSettings):
@@ -46,6 +50,18 @@ class LocalSettings(ProviderSettings):
             if given := self.model_fields_set & {"folder", "model", "beam"}:
                 raise ValueError(f"{', '.join(sorted(given))} goes with engine: whisper; moonshine has one model, inside its package")
         return self
+
+    @model_validator(mode="after")
+    def _installed(self, info: ValidationInfo) -> LocalSettings:
+        if is_here(info) and (wrong := self.missing()):
+            raise ValueError(wrong)
+        return self
+
+    def missing(self) -> str | None:
+        """The packages that the engine needs and that are not installed, with what to do about it; None: all of them are."""
+        extra, packages = _PACKAGES[self.engine]
+        missing = [name for name in packages if find_spec(name) is None]
+        return f"engine {self.engine} needs {', '.join(missing)}: pip install 'asrproxy[{extra}]'" if missing else None
 
     def working_threads(self) -> int:
         """CPU threads of the engine in all."""

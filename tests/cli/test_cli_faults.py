@@ -69,6 +69,23 @@ def test_who_is_only_recorded_needs_nothing_while_recordings_are_played(terminal
     assert terminal.run("recognize", "-c", "asr.yaml", "a.wav").out == "天地玄黄\n"
 
 
+@pytest.mark.parametrize(
+    ("engine", "package", "extra"), [("moonshine", "moonshine_voice", "local"), ("whisper", "faster_whisper", "local-whisper")]
+)
+def test_the_packages_of_a_local_engine_have_to_be_installed(terminal: Terminal, engine: str, package: str, extra: str) -> None:
+    terminal.write("home/site/sitecustomize.py", f"import sys\nsys.modules[{package!r}] = None  # as if it were not there\n")
+    wrong = f"engine {engine} needs {package}: pip install 'asrproxy[{extra}]'"
+    refused(terminal, f"{SERVER}providers:\n  a: {{type: local, engine: {engine}}}\n", f"3: providers.a: {wrong}")
+
+
+def test_the_built_in_defaults_have_to_be_installed_too(terminal: Terminal) -> None:
+    terminal.write("home/site/sitecustomize.py", "import sys\nsys.modules['moonshine_voice'] = None\n")
+    for command in ("check", "serve"):
+        said = terminal.run(command)
+        assert (said.status, said.out) == (2, ""), said
+        assert "providers.local: engine moonshine needs moonshine_voice: pip install 'asrproxy[local]'" in said.err
+
+
 def test_temporary_files_need_a_folder(terminal: Terminal) -> None:
     text = f"server:\n  listen: 127.0.0.1:0\n  ops_listen: []\n  spool_dir: FOLDER\n{FAKE}"
     refused(terminal, text.replace("FOLDER", "none"), "4: server.spool_dir: none is no folder to write files in: No such file or directory")
