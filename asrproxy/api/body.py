@@ -11,8 +11,9 @@ from typing import Final
 
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
-from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+from multipart import MultipartError, parse_options_header
 
+from asrproxy.api.form import FIELDS, LONGEST_FIELD, Form, parser, plain
 from asrproxy.audio.spool import Spool, too_large
 from asrproxy.config.models import ServerSettings
 from asrproxy.errors import AsrError, BodyTimeout, InvalidAudio, InvalidParameter
@@ -22,13 +23,8 @@ SLOWEST: Final = 512
 LEAD: Final = 10
 """Silences for which what came early may make up: a codec sends hardly anything while nobody speaks. More than that, and whoever has sent a
 lot would hold his connection for days with a byte now and then."""
-LONGEST_FIELD: Final = 16_384
-LONGEST_HEADER: Final = 8_190
-"""Of a part, in bytes: what aiohttp takes of a request's."""
-FIELDS: Final = 32
 BESIDE: Final = 2 * FIELDS * LONGEST_FIELD
 """Bytes of a form beside its audio."""
-AUDIO_PARTS: Final = ("audio", "file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +72,10 @@ class Upload:
 
         repeatable: the one name that may come more than once; its values are joined with line breaks.
         """
-        form = _Form(self.spool, repeatable)
+        form = Form(self.spool, repeatable)
+        _, options = parse_options_header(request.headers["Content-Type"])
         try:
-            await self._form(request, form)
+            await self._form(request.content, form, options.get("boundary", ""))
         except MultipartError as error:
             raise InvalidParameter(f"the form cannot be read: {_words(error)}") from error
         if not form.has_audio:
@@ -86,20 +83,36 @@ class Upload:
         self.spool.finish()
         return form.fields
 
-    async def _form(self, request: web.Request, form: _Form) -> None:
-        content, received, most = request.content, 0, self.limits.body + BESIDE
-        _, options = parse_options_header(request.headers["Content-Type"])
+    async def _form(self, content: StreamReader, form: Form, boundary: str) -> None:
         async with self._pace() as pace:
-            with PushMultipartParser(options.get("boundary", ""), max_segment_count=FIELDS + 2, max_header_size=LONGEST_HEADER) as parser:
-                while not content.at_eof():
-                    if not (chunk := await content.readany()):
-                        continue
-                    received += len(chunk)
-                    if received > most:
-                        raise too_large(self.limits.body)
-                    pace.got(received)
-                    for event in parser.parse(chunk):
+            body = await self._gathered(content, pace)
+            received = len(body)
+            if content.at_eof() and (parts := plain(body, boundary)) is not None:
+                for part in parts:
+                    await form.add(part)
+                return
+            with parser(boundary) as reading:
+                while body or not content.at_eof():
+                    for event in reading.parse(body) if body else ():
                         await form.take(event)
+                    body = await content.readany()
+                    received += len(body)
+                    self._check_form(received, pace)
+
+    async def _gathered(self, content: StreamReader, pace: _Pace) -> bytes:
+        """All of a body, or somewhat more of it than is kept in memory."""
+        held, received = list[bytes](), 0
+        while received <= self.limits.memory and not content.at_eof():
+            if chunk := await content.readany():
+                held.append(chunk)
+                received += len(chunk)
+                self._check_form(received, pace)
+        return held[0] if len(held) == 1 else b"".join(held)
+
+    def _check_form(self, received: int, pace: _Pace) -> None:
+        if received > self.limits.body + BESIDE:
+            raise too_large(self.limits.body)
+        pace.got(received)
 
     async def aclose(self) -> None:
         """Ends the reading and frees what was spooled."""
@@ -179,55 +192,6 @@ async def upload(limits: BodyLimits) -> AsyncIterator[Upload]:
         yield each
     finally:
         await each.aclose()
-
-
-class _Form:
-    """What the parts of a form come to. spool: takes the audio."""
-
-    def __init__(self, spool: Spool, repeatable: str) -> None:
-        self.fields: dict[str, str] = {}
-        self.has_audio = False
-        self._spool, self._repeatable = spool, repeatable
-        self._name: str | None = None  # None: this part is the audio
-        self._value = bytearray()
-
-    async def take(self, event: MultipartSegment | bytes | None) -> None:
-        """The head of a part, a piece of it, or its end."""
-        if isinstance(event, MultipartSegment):
-            self._begin(event)
-        elif event is None:
-            if self._name is not None:
-                self._end(self._name)
-        elif self._name is None:
-            await self._spool.write(event)
-        else:
-            self._value += event
-            if len(self._value) > LONGEST_FIELD:
-                raise InvalidParameter(f"{self._name} is longer than {LONGEST_FIELD} bytes", param=self._name)
-
-    def _begin(self, part: MultipartSegment) -> None:
-        if (part.content_type or "").startswith("multipart/"):
-            raise InvalidParameter("a part of the form is itself multipart")
-        name = (part.name or "")[:64]
-        if name in AUDIO_PARTS:
-            if self.has_audio:
-                raise InvalidParameter("the form has more than one audio part", param=name)
-            self.has_audio, self._name = True, None
-            return
-        if name != self._repeatable:
-            if name in self.fields:
-                raise InvalidParameter(f"{name!r} is given twice", param=name)
-            if len(self.fields) >= FIELDS:
-                raise InvalidParameter(f"the form has more than {FIELDS} parts")
-        self._name, self._value = name, bytearray()
-
-    def _end(self, name: str) -> None:
-        try:
-            value = self._value.decode("utf-8").strip("\r\n")
-        except UnicodeDecodeError as error:
-            raise InvalidParameter(f"{name} is not UTF-8 text", param=name) from error
-        before = self.fields.get(name)
-        self.fields[name] = value if not before else f"{before}\n{value}" if value else before
 
 
 def _words(error: MultipartError) -> str:
