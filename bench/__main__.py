@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SECTIONS: dict[str, tuple[list[str], list[str]]] = {
     "throughput": ([], ["--seconds", "3", "--rounds", "1"]),
     "request_cost": ([], ["--requests", "200", "--rounds", "3"]),
+    "exchange": ([], ["--calls", "1000", "--rounds", "3"]),
     "watching_cost": ([], ["--requests", "200", "--rounds", "3"]),
     "latency": ([], ["--rates", "10", "50", "150", "--seconds", "6"]),
     "inflight": ([], []),

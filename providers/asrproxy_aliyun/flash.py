@@ -6,15 +6,15 @@ import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
-from multidict import CIMultiDict
 from yarl import URL
 
 from asrproxy.plugin import Garbled, Options, Recognition, Utterance, Word
 from asrproxy_aliyun.parameters import FLASH_PATH, flash_query, joined
-from asrproxy_aliyun.pool import Answer, Pool
+from asrproxy_aliyun.pool import Pool
 from asrproxy_aliyun.rest import decoded, refusal_of, vendor_id_of
 from asrproxy_aliyun.settings import AliyunSettings
 from asrproxy_aliyun.status import NO_SPEECH, SUCCESS
+from asrproxy_http.exchange import Answer
 
 _LARGEST: Final = 100 * 10**6  # bytes of one call
 _LONGEST: Final = 2 * 3600.0
@@ -36,8 +36,8 @@ class Flash:
         """Raises a ProviderError; TokenRefused where the token may be to blame."""
         # Its token goes in the query (and nowhere else), so the address is not kept.
         url = URL(f"{self._settings.gateway}{FLASH_PATH}?{flash_query(self._settings, options, token)}", encoded=True)
-        headers = CIMultiDict({"Content-Type": "application/octet-stream"})
-        answer = await self._pool.post(url, headers, utterance.pcm, head=wav_header(utterance))
+        head = self._pool.head(url, {"Content-Type": "application/octet-stream"})
+        answer = await self._pool.post(head, wav_header(utterance), utterance.pcm)
         return recognition_of(answer, options, self._settings.language)
 
 

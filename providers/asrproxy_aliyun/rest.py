@@ -6,14 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from multidict import CIMultiDict
 from yarl import URL
 
 from asrproxy.plugin import Garbled, Options, Recognition, Utterance
 from asrproxy_aliyun.parameters import ASR_PATH, asr_query
-from asrproxy_aliyun.pool import Answer, Pool
+from asrproxy_aliyun.pool import Pool
 from asrproxy_aliyun.settings import AliyunSettings
 from asrproxy_aliyun.status import NO_SPEECH, SUCCESS, error_of_http, error_of_status, retry_after
+from asrproxy_http.exchange import Answer
 
 
 class Rest:
@@ -22,16 +22,16 @@ class Rest:
     def __init__(self, settings: AliyunSettings, pool: Pool) -> None:
         self._settings = settings
         self._pool = pool
-        # The few combinations of what callers ask for, and the token's headers, are made once and not for every call.
-        self._urls: dict[tuple[bool | None, bool | None], URL] = {}
-        self._headers: tuple[str, CIMultiDict[str]] = ("", CIMultiDict())
+        # For the few combinations of what callers ask for a call's first lines are made once with each token, and not for every call.
+        self._token = ""
+        self._heads: dict[tuple[bool | None, bool | None], bytes] = {}
 
     async def start(self) -> None:
         """Nothing of its own: the pool is the provider's."""
 
     async def recognize(self, utterance: Utterance, options: Options, token: str) -> Recognition:
         """Raises a ProviderError; TokenRefused where the token may be to blame."""
-        answer = await self._pool.post(self._url(options), self._headers_of(token), utterance.pcm)
+        answer = await self._pool.post(self._head(options, token), utterance.pcm)
         return recognition_of(answer, self._settings.language)
 
     async def aclose(self) -> None:
@@ -40,22 +40,20 @@ class Rest:
     def status(self) -> Mapping[str, object]:
         return {}
 
-    def _url(self, options: Options) -> URL:
-        key = (options.punctuation, options.itn)
+    def _head(self, options: Options, token: str) -> bytes:
         if options.vocabulary is not None:
-            return self._made(options)
-        url = self._urls.get(key)
-        if url is None:
-            url = self._urls[key] = self._made(options)
-        return url
+            return self._made(options, token)
+        if self._token != token:
+            self._token, self._heads = token, {}
+        key = (options.punctuation, options.itn)
+        head = self._heads.get(key)
+        if head is None:
+            head = self._heads[key] = self._made(options, token)
+        return head
 
-    def _made(self, options: Options) -> URL:
-        return URL(f"{self._settings.gateway}{ASR_PATH}?{asr_query(self._settings, options)}", encoded=True)
-
-    def _headers_of(self, token: str) -> CIMultiDict[str]:
-        if self._headers[0] != token:
-            self._headers = (token, CIMultiDict({"X-NLS-Token": token, "Content-Type": "application/octet-stream"}))
-        return self._headers[1]
+    def _made(self, options: Options, token: str) -> bytes:
+        url = URL(f"{self._settings.gateway}{ASR_PATH}?{asr_query(self._settings, options)}", encoded=True)
+        return self._pool.head(url, {"X-NLS-Token": token, "Content-Type": "application/octet-stream"})
 
 
 def recognition_of(answer: Answer, language: str | None) -> Recognition:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-import aiohttp
-
-from asrproxy.plugin import Garbled, ProviderError, Refused, Rejected, Throttled, Unavailable, Unreachable
+from asrproxy.plugin import Garbled, ProviderError, Refused, Rejected, Throttled, Unavailable
 
 SUCCESS: Final = 20000000
 ACCESS_DENIED: Final = 40000001
@@ -97,31 +93,6 @@ def error_of_http(status: int, text: str, *, retry_after: float | None = None) -
     return Garbled(f"{said}: it is not NLS's protocol", vendor_code=status)
 
 
-@contextmanager
-def network_errors(where: str) -> Iterator[None]:
-    """aiohttp's and the socket's errors become Unreachable, or Garbled when an answer was cut in the middle; the cause is kept."""
-    try:
-        yield
-    except aiohttp.ClientPayloadError as error:
-        raise Garbled(f"the answer of {where} was cut in the middle") from error
-    except aiohttp.ClientConnectorCertificateError as error:
-        raise Unreachable(f"the certificate of {where} is not trusted: {error.certificate_error} (see ca_file)") from error
-    except aiohttp.ClientConnectorDNSError as error:
-        raise Unreachable(f"{where} has no address: {error.os_error}") from error
-    except aiohttp.ServerDisconnectedError as error:
-        # Its own text is the half of an answer that had come, where one had.
-        if isinstance(error.message, str):
-            raise Unreachable(f"{where} closed the connection without an answer") from error
-        raise Garbled(f"the answer of {where} was cut in its head") from error
-    except (aiohttp.ServerTimeoutError, TimeoutError) as error:
-        raise Unreachable(f"{where} took too long to connect") from error
-    except (aiohttp.ClientConnectionError, ssl.SSLError, OSError) as error:
-        raise Unreachable(f"{where} cannot be reached: {_reason(error)}") from error
-    except aiohttp.ClientResponseError as error:
-        # What aiohttp's parser will not take for HTTP.
-        raise Garbled(f"{where} answered what is not HTTP", vendor_code=error.status) from error
-
-
 def retry_after(header: str | None) -> float | None:
     """Seconds of a `Retry-After` that gives a number; a date is left alone."""
     return float(header) if header is not None and header.isascii() and header.isdigit() else None
@@ -134,9 +105,3 @@ _KEY_LIKE: Final = re.compile(r"\b(?:[0-9a-fA-F]{24,}|LTAI\w+)\b")
 def cleaned(message: str) -> str:
     """The vendor's text without the token that it quotes, and not longer than a line."""
     return _KEY_LIKE.sub("…", _QUOTED.sub(r"\1…'", message)).replace("\n", " ")[:300]
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__

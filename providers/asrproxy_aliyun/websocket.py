@@ -18,7 +18,8 @@ from asrproxy_aliyun.parameters import WS_PATH, start_payload
 from asrproxy_aliyun.pool import Pool
 from asrproxy_aliyun.protocol import Happening, Namespace, Started, State, Task
 from asrproxy_aliyun.settings import AliyunSettings
-from asrproxy_aliyun.status import error_of_http, network_errors, retry_after
+from asrproxy_aliyun.status import error_of_http, retry_after
+from asrproxy_http.exchange import network_errors
 
 _GOODBYE: Final = 0.5
 

@@ -1,18 +1,14 @@
-"""The multipart body of a transcription call, written piece by piece: the audio is never copied as a whole."""
+"""The multipart body of a transcription call, in pieces: the audio is never copied as a whole."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 from uuid import uuid4
 
 from asrproxy.plugin import Options, Utterance
 from asrproxy_openai.settings import OpenAISettings
-
-_PIECE: Final = 256 * 1024
-"""Bytes written at once: between two pieces the loop serves others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +21,14 @@ class Form:
     boundary: str
 
     @property
-    def headers(self) -> Mapping[str, str]:
-        """What goes with the body. With a known length it is not sent chunked, which some servers refuse."""
-        length = len(self.head) + len(self.pcm) + len(self.tail)
-        return {"Content-Type": f"multipart/form-data; boundary={self.boundary}", "Content-Length": str(length)}
+    def headers(self) -> dict[str, str]:
+        """What goes with the body. Its length is known, so it is not sent chunked, which some servers refuse."""
+        return {"Content-Type": f"multipart/form-data; boundary={self.boundary}"}
 
-    async def pieces(self) -> AsyncIterator[bytes | memoryview]:
-        """The body, once more each time it is asked for."""
-        yield self.head
-        for first in range(0, len(self.pcm), _PIECE):
-            yield self.pcm[first : first + _PIECE]
-        yield self.tail
+    @property
+    def body(self) -> tuple[bytes, memoryview, bytes]:
+        """The pieces that make the body."""
+        return self.head, self.pcm, self.tail
 
 
 def form_of(utterance: Utterance, options: Options, settings: OpenAISettings) -> Form:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from asrproxy.plugin import AudioFormat, Garbled, Options, ProviderError, Recognition, Throttled, Utterance, Word
 from asrproxy_aliyun import flash, rest
-from asrproxy_aliyun.pool import Answer
+from asrproxy_http.exchange import Answer
 from tests.aliyun.making import Make, context_of, utterance_of
 
 

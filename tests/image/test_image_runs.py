@@ -141,7 +141,7 @@ def test_there_is_no_shell_compiler_or_package_manager(image: Image, name: str) 
 
 def test_nothing_that_was_trimmed_is_missed_by_a_module(sidecar: Container) -> None:
     """Ours, and those that are imported when they are needed: traces, Redis, progress bars, manifests."""
-    ours = "asrproxy, asrproxy_aliyun, asrproxy_fake, asrproxy_local, asrproxy_openai, asrproxy_replay"
+    ours = "asrproxy, asrproxy_aliyun, asrproxy_fake, asrproxy_http, asrproxy_local, asrproxy_openai, asrproxy_replay"
     later = ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "redis.asyncio", "rich.progress", "ruamel.yaml", "pydub", "requests")
     code = (
         f"import importlib, pkgutil, {ours}, {', '.join(later)}\n"

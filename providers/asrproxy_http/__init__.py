@@ -1,0 +1,1 @@
+"""What providers that call their vendors over HTTP share."""
