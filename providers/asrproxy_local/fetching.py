@@ -13,7 +13,7 @@ from typing import Final
 
 from asrproxy_local.process import NotLoaded
 from asrproxy_local.settings import LocalSettings
-from asrproxy_local.weights import fault
+from asrproxy_local.weights import PUT_THERE, fault
 
 FETCHING: Final = 40 * 60.0
 """Seconds that fetching may take: 145 MB at 64 kB/s, or a larger model over a better line."""
@@ -24,7 +24,7 @@ async def prepare_whisper(settings: LocalSettings, cache: Path, told: Callable[[
     if settings.folder is not None:
         folder = settings.folder.expanduser()
         if wrong := await asyncio.to_thread(fault, folder, None):
-            raise NotLoaded(f"folder: {wrong}; python -m asrproxy_local.weights FOLDER puts a model there")
+            raise NotLoaded(f"folder: {wrong}; {PUT_THERE}")
         return folder
     folder = cache / "models" / f"whisper-{settings.model.replace('/', '--')}"
     wrong = await asyncio.to_thread(fault, folder, settings.model)

@@ -8,8 +8,9 @@ from typing import Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from asrproxy.plugin import AudioFormat, Capabilities, ProviderSettings, Seconds, cores, is_here
+from asrproxy.plugin import AudioFormat, Capabilities, Misplaced, ProviderSettings, Seconds, cores, is_here
 from asrproxy_local.languages import of_tag, whisper_speaks
+from asrproxy_local.weights import PUT_THERE, fault
 
 THREADS_A_CALL: Final = 4
 """Threads that whisper gives a call where there are enough: more make a call hardly faster."""
@@ -55,6 +56,17 @@ class LocalSettings(ProviderSettings):
     def _installed(self, info: ValidationInfo) -> LocalSettings:
         if is_here(info) and (wrong := self.missing()):
             raise ValueError(wrong)
+        return self
+
+    @model_validator(mode="after")
+    def _a_model_in_the_folder(self, info: ValidationInfo) -> LocalSettings:
+        if is_here(info) and self.folder is not None:
+            try:
+                wrong = fault(self.folder.expanduser(), None)
+            except RuntimeError:  # ~ of nobody
+                wrong = f"{self.folder} has no home folder to begin at"
+            if wrong:
+                raise Misplaced(f"{wrong}; {PUT_THERE}", at=("folder",))
         return self
 
     def missing(self) -> str | None:

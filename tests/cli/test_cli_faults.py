@@ -86,6 +86,18 @@ def test_the_built_in_defaults_have_to_be_installed_too(terminal: Terminal) -> N
         assert "providers.local: engine moonshine needs moonshine_voice: pip install 'asrproxy[local]'" in said.err
 
 
+def test_a_models_folder_has_to_hold_a_model(terminal: Terminal) -> None:
+    text = f"{SERVER}providers:\n  a: {{type: local, engine: whisper, folder: FOLDER}}\n"
+    (terminal.folder / "empty").mkdir()
+    for folder in ("empty", "none"):
+        refused(terminal, text.replace("FOLDER", folder), f"3: providers.a.folder: {folder} has no model.bin; python -m asrproxy_local")
+    refused(terminal, text.replace("FOLDER", "~nobody-at-all/m"), "3: providers.a.folder: ~nobody-at-all/m has no home folder")
+    for name in ("model.bin", "config.json"):
+        terminal.write(f"model/{name}", "{}")
+    terminal.write("asr.yaml", text.replace("FOLDER", "model"))
+    assert terminal.run("check", "-c", "asr.yaml").status == 0
+
+
 def test_temporary_files_need_a_folder(terminal: Terminal) -> None:
     text = f"server:\n  listen: 127.0.0.1:0\n  ops_listen: []\n  spool_dir: FOLDER\n{FAKE}"
     refused(terminal, text.replace("FOLDER", "none"), "4: server.spool_dir: none is no folder to write files in: No such file or directory")
