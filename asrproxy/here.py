@@ -62,11 +62,24 @@ def _room(value: Path, info: ValidationInfo) -> Path:
     return value
 
 
+def _room_to_be(value: Path, info: ValidationInfo) -> Path:
+    if is_here(info):
+        try:
+            there = next(each for each in (value, *value.parents) if each.exists())
+            tempfile.TemporaryFile(dir=there).close()
+        except OSError as error:
+            raise ValueError(f"{value} is no folder to write files in, nor can it be made: {error.strerror or error}") from None
+    return value
+
+
 CaFile = Annotated[Path, AfterValidator(_certificates)]
 """A PEM file with certificates of authorities."""
 
 SpoolFolder = Annotated[Path, AfterValidator(_room)]
 """A folder that is there and can be written to."""
+
+KeptFolder = Annotated[Path, AfterValidator(_room_to_be)]
+"""A folder that can be written to, or can be made."""
 
 
 def fault_of_socket(path: Path) -> str | None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
-from asrproxy.here import CaFile, Purpose, SpoolFolder, fault_of_socket, is_here
+from asrproxy.here import CaFile, KeptFolder, Purpose, SpoolFolder, fault_of_socket, is_here
 from asrproxy.plugin import ProviderSettings
 from asrproxy.units import HeaderName, Misplaced, Rate, Seconds, SecretLine, SecretStr, Section, Size
 
@@ -107,7 +107,7 @@ class ServerSettings(Section):
     callers: tuple[Name, ...] = Field(
         (), description="Names that a caller may give itself in the header `X-Caller`, for metrics and costs; any other is `other`."
     )
-    state: Path | None = Field(
+    state: KeptFolder | None = Field(
         None, description="Folder in which what routes have spent is kept across restarts; none: only Redis, where there is one, keeps it."
     )
     page: bool = Field(True, description="Whether `/` shows the page where a person can drop or record audio.")

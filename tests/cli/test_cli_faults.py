@@ -98,6 +98,17 @@ def test_a_models_folder_has_to_hold_a_model(terminal: Terminal) -> None:
     assert terminal.run("check", "-c", "asr.yaml").status == 0
 
 
+def test_what_was_spent_needs_a_folder_or_a_place_for_one(terminal: Terminal) -> None:
+    text = f"server:\n  listen: 127.0.0.1:0\n  ops_listen: []\n  state: FOLDER\n{FAKE}"
+    for folder, why in (("asr.yaml", "Not a directory"), ("asr.yaml/in/it", "Not a directory"), ("/proc/none", "")):
+        wrong = f"4: server.state: {folder} is no folder to write files in, nor can it be made: {why}"
+        refused(terminal, text.replace("FOLDER", folder), wrong)
+    terminal.write("asr.yaml", text.replace("FOLDER", "to/be/made"))
+    before = os.listdir(terminal.folder)
+    assert terminal.run("check", "-c", "asr.yaml").status == 0
+    assert os.listdir(terminal.folder) == before
+
+
 def test_temporary_files_need_a_folder(terminal: Terminal) -> None:
     text = f"server:\n  listen: 127.0.0.1:0\n  ops_listen: []\n  spool_dir: FOLDER\n{FAKE}"
     refused(terminal, text.replace("FOLDER", "none"), "4: server.spool_dir: none is no folder to write files in: No such file or directory")
