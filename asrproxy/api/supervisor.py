@@ -16,13 +16,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Final
 
 from aiohttp import ClientError, web
 
 from asrproxy.api.connection import Manners, Runner
+from asrproxy.api.private_folder import private_folder
 from asrproxy.api.problems import of_aiohttp
 from asrproxy.api.recent import Asked, gathered
 from asrproxy.api.render import dumped
@@ -180,7 +180,7 @@ async def supervise(configuration: Configuration, source: Path | None, stop: asy
     server = configuration.server
     count = server.workers or cores()
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="asrproxy-")))
+        folder = stack.enter_context(private_folder())
         sockets = stack.enter_context(_Sockets(server.listen, count)).bound
         await stack.enter_async_context(Keeper(folder / "fleet.sock"))
         supervisor = Supervisor(configuration, source, sockets, folder, log)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -68,13 +69,22 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(folder: Path, providers: str, workers: int = 3, rest: str = "", server: str = "drain: 20s") -> AsyncIterator[Serving]:
+async def serving(
+    folder: Path, providers: str, workers: int = 3, rest: str = "", server: str = "drain: 20s", scratch: Path | None = None
+) -> AsyncIterator[Serving]:
+    """scratch: its folder for temporary files, None: one that is removed. It is killed at the end, and cannot clear away itself."""
+    if scratch is None:
+        with TemporaryDirectory(prefix="workers-", ignore_cleanup_errors=True) as name:  # short: sockets are in it
+            async with serving(folder, providers, workers, rest, server, Path(name)) as running:
+                yield running
+        return
     file = folder / "asrproxy.yaml"
     listen = f"listen: ['127.0.0.1:0', 'unix:{folder}/api.sock'], ops_listen: ['unix:{folder}/ops.sock']"
     file.write_text(f"server: {{{listen}, workers: {workers}, {server}}}\n{providers}\n{rest}\n")
     process = await asyncio.create_subprocess_exec(
-        str(Path(sys.executable).parent / "asrproxy"), "serve", "-c", str(file), stderr=asyncio.subprocess.PIPE, limit=2**20
-    )
+        str(Path(sys.executable).parent / "asrproxy"), "serve", "-c", str(file), stderr=asyncio.subprocess.PIPE, limit=2**20,
+        env={**os.environ, "TMPDIR": str(scratch)},
+    )  # fmt: skip
     ops = ClientSession("http://localhost", connector=UnixConnector(str(folder / "ops.sock")))
     running = Serving(process, "", ops, ops)
     try:
@@ -237,6 +247,36 @@ async def test_a_supervisor_that_is_killed_leaves_no_worker_behind(tmp_path: Pat
         running.process.kill()
         await running.process.wait()
         assert not (await asyncio.to_thread(psutil.wait_procs, workers, 30))[1]
+
+
+async def test_what_a_killed_sidecar_leaves_is_cleared_away_by_the_next_and_nothing_else(tmp_path: Path) -> None:
+    with TemporaryDirectory(prefix="workers-") as name:
+        scratch, elsewhere = Path(name), tmp_path / "elsewhere"
+        for kept in (elsewhere, scratch / "asrproxy-strange", scratch / "other"):
+            kept.mkdir()
+        (elsewhere / "lock").touch()
+        (scratch / "other" / "lock").touch()
+        (scratch / "asrproxy-link").symlink_to(elsewhere)
+        (scratch / "asrproxy-file").touch()
+        strangers = set(scratch.iterdir())
+        one, two, three = tmp_path / "1", tmp_path / "2", tmp_path / "3"
+        for each in (one, two, three):
+            each.mkdir()
+        fake = FAKE.format(latency="0s")
+        async with serving(one, fake, workers=2, scratch=scratch) as living:
+            (of_the_living,) = set(scratch.iterdir()) - strangers
+            async with serving(two, fake, workers=2, scratch=scratch) as killed:
+                workers = killed.workers()
+            assert not (await asyncio.to_thread(psutil.wait_procs, workers, 30))[1]
+            (of_the_dead,) = set(scratch.iterdir()) - strangers - {of_the_living}
+            async with serving(three, fake, workers=2, scratch=scratch) as next_one:
+                (its_own,) = set(scratch.iterdir()) - strangers - {of_the_living}
+                assert its_own != of_the_dead
+                await living.until_all_answered(2)
+                next_one.process.terminate()
+                assert await next_one.process.wait() == 0
+            assert set(scratch.iterdir()) == strangers | {of_the_living}
+        assert list(elsewhere.iterdir()) == [elsewhere / "lock"]
 
 
 async def test_sighup_reaches_every_worker(tmp_path: Path) -> None:
