@@ -108,7 +108,11 @@ class AliyunSettings(ProviderSettings):
         BeforeValidator(_off_or_settings, json_schema_input_type=TruncatedSettings | Literal[False, "off"] | None),
     ] = Field(TruncatedSettings(), description="`off`: short texts are answers like any other.")
     token_timeout: Seconds = Field(10.0, gt=0, description="One request for a token.")
-    token_reset: Seconds = Field(60.0, gt=0, description="The token service is left alone for this long after three failures in a row.")
+    token_reset: Seconds = Field(
+        60.0,
+        gt=0,
+        description="The token service is left alone for this long after three failures in a row, up to it before the first token.",
+    )
 
     @field_validator("appkey", "access_key_id", "access_key_secret", "security_token", "token")
     @classmethod

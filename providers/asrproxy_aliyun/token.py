@@ -29,6 +29,7 @@ from asrproxy.plugin import (
 _EARLY: Final = 300.0
 _EARLY_SHARE: Final = 0.25  # of the lifetime, for tokens that live less than twenty minutes
 _FAILURES: Final = 3
+_FIRST_RESET: Final = 1.0  # seconds
 _REFUSAL_HOLDS: Final = 30.0  # seconds, as the next, and no longer than `reset`
 _UNPROVEN_HOLDS: Final = 5.0
 
@@ -73,7 +74,8 @@ class TokenLease:
 
     Renewed five minutes early (a quarter of its life, for short-lived ones) with jitter, so that sidecars started together do not ask
     together; until a renewal succeeds the old one serves while it is valid. After three faults of the service or the network in a row it
-    is left alone for `reset` seconds, then asked once; since only one request is ever under way, exactly one trial passes.
+    is left alone for `reset` seconds, then asked once; since only one request is ever under way, exactly one trial passes. Before the first
+    token that is 1 s, 2 s, 4 s, … up to `reset`: without one nobody can be answered, and calls that try spend three faults in no time.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class TokenLease:
         self._source = source
         self._provider = provider
         self._reset = reset
+        self._left_alone = min(reset, _FIRST_RESET)
         self._announce, self._conceal = announce, conceal
         self._jitter = jitter
         self._circuit = pybreaker.CircuitBreaker(
@@ -226,6 +229,7 @@ class TokenLease:
         early = min(_EARLY, lifetime * _EARLY_SHARE) if math.isfinite(lifetime) else 0.0
         self._renew_at = token.expires - early * (1 + 0.2 * self._jitter())
         self._token, self._failure, self._refusal = token, None, None
+        self._left_alone = self._reset
         self._proven = False
         self._got_at = loop.time()
         self._refreshes += 1
@@ -241,7 +245,9 @@ class TokenLease:
 
     def _failed(self, error: ProviderError, now: float, seconds: float) -> None:
         self._failure = error
-        self._reset_at = now + self._reset
+        if self._circuit.current_state == pybreaker.STATE_OPEN:
+            self._reset_at = now + self._left_alone
+            self._left_alone = min(self._reset, 2 * self._left_alone)
         if isinstance(error, Refused):
             self._refusal = (now + min(_REFUSAL_HOLDS, self._reset), error)
         # Tried again well before the old one ends; three faults in a row open the circuit.
@@ -268,8 +274,8 @@ class TokenLease:
                 continue
             try:
                 await self._refresh(None)
-            except CircuitOpen:
-                self._renew_at = loop.time() + min(self._reset, 5.0)
+            except CircuitOpen as error:
+                self._renew_at = loop.time() + min(self._reset, 5.0, error.retry_after or math.inf)
             except AsrError:
                 # Announced and kept for health; a remembered refusal waits until it may be asked again.
                 self._renew_at = max(self._renew_at, self._refusal[0] if self._refusal else 0.0)

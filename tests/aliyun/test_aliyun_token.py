@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
@@ -29,6 +31,7 @@ from asrproxy_aliyun.emulator import Emulator, Outage, Scripted, ScriptedToken
 from asrproxy_aliyun.token import Token, TokenLease
 from asrproxy_aliyun.token_call import sign
 from tests.aliyun.making import Make
+from tests.policy.policy_world import virtual_time
 
 TRANSPORTS = ["rest", "websocket", "sdk"]
 
@@ -221,6 +224,55 @@ async def test_three_faults_open_the_circuit_and_one_trial_closes_it(cloud: Emul
     changes = [(event.before, event.after) for event in events if isinstance(event, CircuitChanged)]
     assert changes == [("closed", "open"), ("open", "half-open"), ("half-open", "open"), ("open", "half-open"), ("half-open", "closed")]
     assert {event.name for event in events if isinstance(event, CircuitChanged)} == {"aliyun.token"}
+
+
+class Away:
+    """A token service that fails until a moment; it notes when it was asked, moments on the loop's clock."""
+
+    def __init__(self, until: float, lifetime: float = 3600.0) -> None:
+        self.until, self._lifetime = until, lifetime
+        self.asked: list[float] = []
+
+    async def issue(self, refused: Token | None) -> Token:
+        now = asyncio.get_running_loop().time()
+        self.asked.append(now)
+        if now < self.until:
+            raise Unreachable("it is away")
+        return Token(f"token-{now}", now + self._lifetime, now + self._lifetime)
+
+
+@virtual_time
+async def test_a_start_while_the_service_is_away_is_ready_soon_after_it_is_back() -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    service = Away(until=began + 0.9)
+    lease = TokenLease(service, provider="aliyun", reset=60.0)
+    lease.start()
+    for _ in range(3):  # calls that do not wait until it is ready
+        with suppress(Unreachable, CircuitOpen):
+            await lease.token()
+    assert lease.status()["circuit"] == "open"
+    while not lease.health().ready:
+        await asyncio.sleep(0.1)
+    assert loop.time() - began < 2.0
+    await lease.aclose()
+
+
+@virtual_time
+async def test_a_service_that_stays_away_is_asked_ever_less_often_and_later_left_alone_at_once() -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    service = Away(until=began + 250, lifetime=100.0)
+    lease = TokenLease(service, provider="aliyun", reset=60.0, jitter=lambda: 0.0)
+    lease.start()
+    while not lease.health().ready:
+        await asyncio.sleep(0.5)
+    assert [round(moment - began) for moment in service.asked] == [0, 1, 2, 3, 5, 9, 17, 33, 65, 125, 185, 245, 305]
+    service.until = math.inf
+    while lease.status()["circuit"] == "closed":
+        await asyncio.sleep(0.5)
+    assert lease.status()["retry_after"] == pytest.approx(60.0, abs=1.0)
+    await lease.aclose()
 
 
 @pytest.mark.parametrize("hours", [-2, 2])
