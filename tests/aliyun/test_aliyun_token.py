@@ -189,7 +189,7 @@ async def test_the_old_token_serves_while_it_is_valid_and_the_renewal_fails() ->
 
 async def test_three_faults_open_the_circuit_and_one_trial_closes_it(cloud: Emulator) -> None:
     events: list[Event] = []
-    lease = TokenLease(_source(cloud), provider="aliyun", reset=0.3, announce=events.append)
+    lease = TokenLease(_source(cloud), provider="aliyun", reset=1.0, announce=events.append)
     cloud.script(*[ScriptedToken()] * 4)
     for _ in range(3):
         with pytest.raises(Unavailable):

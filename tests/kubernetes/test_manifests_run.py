@@ -91,7 +91,7 @@ async def in_flight(made: Pod, count: int) -> None:
 
 
 async def test_a_native_sidecar_outlives_the_application_and_what_is_in_flight_is_answered(image: Image) -> None:  # noqa: F811
-    async with started(image, "sidecar-native", latency="1.5s") as made:
+    async with started(image, "sidecar-native", latency="3s") as made:
         calls = [asyncio.create_task(asked(made)) for _ in range(8)]
         await in_flight(made, 8)
         statuses = await made.stop()
@@ -103,7 +103,7 @@ async def test_a_native_sidecar_outlives_the_application_and_what_is_in_flight_i
 
 
 async def test_a_classic_sidecar_serves_on_while_the_application_ends(image: Image) -> None:  # noqa: F811
-    async with started(image, "sidecar-classic", latency="1s") as made:
+    async with started(image, "sidecar-classic", latency="2s") as made:
         calls = [asyncio.create_task(asked(made)) for _ in range(4)]
         await in_flight(made, 4)
         stopping = asyncio.create_task(made.stop())
@@ -168,7 +168,7 @@ async def test_a_gateway_asks_for_a_token_shares_through_redis_and_ends_in_peace
     together["spec"]["containers"] += caller["spec"]["containers"]
     together["spec"]["volumes"] += caller["spec"]["volumes"]
     settings: dict[str, Any] = {"configs": configured("gateway"), "secrets": {"asrproxy": SECRET}, "hurry": HURRY}
-    async with pod(image, together, hosts=["asrproxy-redis", "asrproxy"], **settings) as made, vendor(made.network, latency="1s"):
+    async with pod(image, together, hosts=["asrproxy-redis", "asrproxy"], **settings) as made, vendor(made.network, latency="2s"):
         arguments = [str(made.volume("asrproxy-spool")) if each == "/data" else each for each in redis["args"]]
         shared = await asyncio.create_subprocess_exec(*inside(made.network, program, *arguments), stdout=asyncio.subprocess.DEVNULL)
         try:
