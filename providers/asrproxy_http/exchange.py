@@ -84,7 +84,11 @@ class Connector(aiohttp.TCPConnector):
         self, req: aiohttp.ClientRequest, timeout: aiohttp.ClientTimeout, traces: list[Any] | None = None
     ) -> tuple[aiohttp.connector.Connection, bool]:
         """A connection, and whether it has served before."""
-        connection = await super().connect(req, traces or [], timeout)
+        try:
+            connection = await super().connect(req, traces or [], timeout)
+        except BaseException:
+            self._release_waiter()  # given up just as its turn came, a call would take the turn of all behind it with it
+            raise
         self._count.asked += 1
         protocol = connection.protocol
         if protocol is not None and protocol in self._unused:

@@ -34,11 +34,11 @@ class Line:
 
 
 @asynccontextmanager
-async def line(handler: Handler, *, decompress: bool = False) -> AsyncIterator[Line]:
+async def line(handler: Handler, *, decompress: bool = False, limit: int = 0) -> AsyncIterator[Line]:
     server = await asyncio.start_server(handler, "127.0.0.1", 0)
     base = URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     count = ConnectionCount()
-    connector = Connector(count, limit=0)
+    connector = Connector(count, limit=limit)
     try:
         yield Line(Exchange(base, connect_timeout=5, decompress=decompress), connector, count, base)
     finally:
@@ -216,6 +216,23 @@ async def test_whoever_gives_up_closes_his_connection(size: int) -> None:
             await call
         await gone.wait()
         assert way.count.open() == 0
+
+
+async def test_a_call_that_is_given_up_as_its_turn_comes_leaves_the_turn_to_the_next() -> None:
+    peer = Echoing()
+    async with line(peer, limit=1) as way, asyncio.timeout(30):
+
+        async def first() -> None:
+            await way.post(b"1")
+            second.cancel()  # it has been woken and has not run yet
+
+        calls = asyncio.gather(first(), return_exceptions=True)
+        await asyncio.sleep(0)
+        second, third = asyncio.create_task(way.post(b"2")), asyncio.create_task(way.post(b"3"))
+        await calls
+        assert (await third).body == b"ok"
+        assert second.cancelled()
+    assert [body for _, body in peer.requests] == [b"1", b"3"]
 
 
 async def test_a_peer_that_hangs_up_in_the_middle_of_a_body_is_unreachable() -> None:
