@@ -208,11 +208,14 @@ class Exchange:
 
 
 def header_lines(headers: Mapping[str, str]) -> bytes:
-    """Headers as they are sent. Raises ValueError: one with a line break, by which somebody could put in others of his own, or a NUL."""
+    """Headers as they are sent. Raises ValueError: one with a line break, by which somebody could put in others of his own, or a NUL.
+
+    What a caller's header had in it that is not UTF-8, for which aiohttp's server puts surrogates, goes out as it came in.
+    """
     text = "".join([f"\r\n{name}: {value}" for name, value in headers.items()])
     if text.count("\r") != len(headers) or text.count("\n") != len(headers) or "\0" in text:
         raise ValueError("a header of the call has a line break or NUL in it")
-    return text.encode()
+    return text.encode(errors="surrogateescape")
 
 
 async def _send(protocol: ResponseHandler, body: tuple[bytes | memoryview, ...]) -> None:

@@ -98,6 +98,14 @@ async def test_the_head_has_what_was_asked_for_and_nothing_else() -> None:
     assert peer.requests == [(head, b"abc")]
 
 
+async def test_a_callers_header_that_is_no_text_is_sent_on_as_it_came() -> None:
+    """aiohttp's server gives what is not UTF-8 as surrogates."""
+    peer = Echoing()
+    async with line(peer) as way:
+        await way.post(b"x", tracestate="a=\u5929\udcff")
+    assert b"\r\ntracestate: a=\xe5\xa4\xa9\xff\r\n" in peer.requests[0][0]
+
+
 @pytest.mark.parametrize("value", ["a\r\nX-Mine: b", "a\nb", "a\rb", "a\0b"])
 def test_nobody_puts_a_header_of_his_own_in(value: str) -> None:
     with pytest.raises(ValueError, match="line break"):
