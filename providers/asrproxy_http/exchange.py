@@ -20,6 +20,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
+from multidict import CIMultiDict
 from yarl import URL
 
 from asrproxy.plugin import Garbled, Unreachable
@@ -122,8 +123,14 @@ class Exchange:
         self._host = self._address.headers["Host"]
 
     def head(self, url: URL, headers: Mapping[str, str]) -> bytes:
-        """A request's first lines, as far as they are the same for every call. Raises ValueError as `header_lines` does."""
-        return f"POST {url.raw_path_qs} HTTP/1.1".encode() + header_lines({"Host": self._host, **headers})
+        """A request's first lines, as far as they are the same for every call. Raises ValueError as `header_lines` does.
+
+        headers: may name another Host. A Content-Length is left out: each call has its own.
+        """
+        lines = CIMultiDict({"Host": self._host})
+        lines.update(headers)
+        lines.popall("Content-Length", None)
+        return f"POST {url.raw_path_qs} HTTP/1.1".encode() + header_lines(lines)
 
     async def post(self, connector: Connector, head: bytes, *body: bytes | memoryview) -> Answer:
         """One POST, its body the pieces one after the other. Cancelled, it closes its connection.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Final
+
+from multidict import CIMultiDict
 
 from asrproxy.plugin import (
     Capabilities,
@@ -25,6 +27,8 @@ from asrproxy_http.exchange import Answer, ConnectionCount, Connector, Exchange,
 from asrproxy_openai.answer import error_of, recognition_of
 from asrproxy_openai.form import Form, form_of
 from asrproxy_openai.settings import OpenAISettings
+
+_OF_EACH_CALL: Final = ("Content-Type", "X-Request-Id", "traceparent", "tracestate")
 
 
 class OpenAIProvider(Provider):
@@ -134,12 +138,15 @@ class _Line:
     def opened(cls, settings: OpenAISettings, count: ConnectionCount) -> _Line:
         """As the settings say. Raises ConfigError."""
         tls, key = _tls(settings), settings.api_key
-        headers = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": "asrproxy"}
-        headers |= {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+        headers = CIMultiDict({"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": "asrproxy"})
+        headers.update({"Authorization": f"Bearer {key.get_secret_value()}"} if key else {})
+        headers.update({name: value.get_secret_value() for name, value in settings.headers.items()})  # in place of ours, in any case
+        for name in _OF_EACH_CALL:
+            headers.popall(name, None)
         exchange = Exchange(settings.url, connect_timeout=settings.connect_timeout, decompress=True)
         return cls(
             exchange,
-            exchange.head(settings.url, headers | {name: value.get_secret_value() for name, value in settings.headers.items()}),
+            exchange.head(settings.url, headers),
             Connector(count, ssl=tls, limit=settings.connections, keepalive_timeout=settings.idle),
             Connector(count, ssl=tls, limit=settings.connections, force_close=True),
         )

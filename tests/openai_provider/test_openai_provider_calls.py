@@ -91,6 +91,19 @@ async def test_headers_of_the_configuration_the_request_and_its_trace_are_sent()
     assert (sent["Authorization"], sent["X-Team"], sent["X-Request-Id"], sent["traceparent"]) == (f"Bearer {KEY}", "speech", "req-1", trace)
 
 
+async def test_a_configured_header_is_sent_in_place_of_ours_however_it_is_written() -> None:
+    """Two of one name are refused by most servers, Host and Content-Length by all."""
+    mine = {"user-agent": "us", "accept-encoding": "identity", "authorization": "Basic x", "HOST": "speech.test"}
+    ours = {"content-length": "5", "x-request-id": "x", "content-type": "x", "Traceparent": "x", "Tracestate": "x"}
+    async with OpenAIServer(key=None).running() as server, opened(base_url=server.url, api_key=KEY, headers=mine | ours) as provider:
+        await ask(provider, traceparent="00-1-2-01")
+    (sent,) = server.headers
+    names = [name.lower() for name in sent]
+    assert len(names) == len(set(names))
+    assert {name: sent[name] for name in mine} == mine
+    assert (sent["X-Request-Id"], sent["traceparent"], sent.get("tracestate")) == ("req-1", "00-1-2-01", None)
+
+
 async def test_calls_one_after_the_other_share_a_connection() -> None:
     async with talking() as (provider, server):
         for _ in range(5):
