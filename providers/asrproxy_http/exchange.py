@@ -188,6 +188,7 @@ class Exchange:
                 message, content = await protocol.read()
                 if message.code not in _INFORMATIONAL or message.code == _SWITCHING:
                     return message, content
+                used = False  # it is at work on this call: to repeat that is the policy's business
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if used and _without_answer(error):
                 raise StaleConnection(f"{self.where} had closed a kept connection") from error

@@ -201,6 +201,22 @@ async def test_what_nobody_asked_for_is_no_answer_to_the_next_call() -> None:
         assert two.connections == 2
 
 
+async def test_a_peer_that_hangs_up_at_work_on_a_call_had_not_closed_a_kept_connection() -> None:
+    async def processing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await taken(reader)
+        writer.write(OK)
+        await taken(reader)
+        writer.write(b"HTTP/1.1 102 Processing\r\n\r\n")
+        writer.close()
+
+    async with line(processing) as way:
+        await way.post(b"x")
+        with pytest.raises(Unreachable) as caught:
+            await way.post(b"y")
+        assert not isinstance(caught.value, StaleConnection)
+        assert way.count.open() == 0
+
+
 @pytest.mark.parametrize("size", [10, 8 * 2**20], ids=["short", "long"])
 async def test_whoever_gives_up_closes_his_connection(size: int) -> None:
     begun, gone = asyncio.Event(), asyncio.Event()
