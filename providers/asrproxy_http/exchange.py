@@ -97,6 +97,13 @@ class Connector(aiohttp.TCPConnector):
             return connection, False
         return connection, True
 
+    async def _resolve_host(self, *args: Any, **options: Any) -> Any:
+        while True:
+            try:
+                return await super()._resolve_host(*args, **options)
+            except KeyError:  # found for several calls at once, of which one has just been given up and had it dropped below
+                continue
+
     async def _create_connection(self, req: Any, *args: Any, **options: Any) -> ResponseHandler:
         try:
             protocol = await super()._create_connection(req, *args, **options)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
@@ -34,11 +37,11 @@ class Line:
 
 
 @asynccontextmanager
-async def line(handler: Handler, *, decompress: bool = False, limit: int = 0) -> AsyncIterator[Line]:
+async def line(handler: Handler, *, decompress: bool = False, **options: Any) -> AsyncIterator[Line]:
     server = await asyncio.start_server(handler, "127.0.0.1", 0)
     base = URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     count = ConnectionCount()
-    connector = Connector(count, limit=limit)
+    connector = Connector(count, **{"limit": 0} | options)
     try:
         yield Line(Exchange(base, connect_timeout=5, decompress=decompress), connector, count, base)
     finally:
@@ -257,6 +260,27 @@ async def test_a_call_that_is_given_up_as_its_turn_comes_leaves_the_turn_to_the_
         assert (await third).body == b"ok"
         assert second.cancelled()
     assert [body for _, body in peer.requests] == [b"1", b"3"]
+
+
+async def test_a_call_that_is_given_up_as_its_peers_name_is_found_leaves_the_others_their_address() -> None:
+    asked, found = asyncio.Event(), asyncio.Event()
+
+    class Names(AbstractResolver):
+        async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
+            asked.set()
+            await found.wait()
+            return [ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=0)]
+
+        async def close(self) -> None: ...
+
+    async with line(Echoing(), resolver=Names()) as way, asyncio.timeout(30):
+        named = Exchange(way.base.with_host("speech.test"), connect_timeout=5)
+        first, second = (asyncio.create_task(named.post(way.connector, named.head(way.base, {}), b"x")) for _ in range(2))
+        await asked.wait()
+        found.set()
+        first.cancel()
+        assert (await second).body == b"ok"
+        assert first.cancelled()
 
 
 async def test_a_peer_that_hangs_up_in_the_middle_of_a_body_is_unreachable() -> None:
