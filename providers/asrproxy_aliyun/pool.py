@@ -18,7 +18,7 @@ from asrproxy.plugin import ConfigError, Connections
 from asrproxy_aliyun.settings import PoolSettings
 from asrproxy_http.exchange import Answer, ConnectionCount, Connector, Exchange, StaleConnection
 
-_CONNECT: Final = 5.0  # seconds for name, TCP and TLS; a call is bounded by the core's attempt_timeout, this only by sense
+_CONNECT: Final = 5.0  # seconds for TCP and TLS to one address; a call is bounded by the core's attempt_timeout, this only by sense
 _WARMING: Final = 3.0
 _USER_AGENT: Final = "asrproxy"
 

@@ -118,7 +118,7 @@ class Connector(aiohttp.TCPConnector):
 class Exchange:
     """One server's POSTs. To be made on the running loop.
 
-    url: of the server; only its scheme, host and port matter. connect_timeout: seconds for name, TCP and TLS. A call has no other limit
+    url: of the server; only its scheme, host and port matter. connect_timeout: seconds for TCP and TLS to one address. A call has no other
     of its own: the core bounds each attempt. decompress: answers may come compressed.
     """
 
