@@ -61,7 +61,7 @@ def plain(body: bytes, boundary: str) -> Sequence[Part] | None:
     for end in reversed(found):
         if body[begin : begin + 2] != b"\r\n":
             return None
-        above = body.find(b"\r\n\r\n", begin + 2, end)
+        above = body.find(b"\r\n\r\n", begin + 2, min(end, begin + LONGEST_HEADER))
         head = None if above < 0 else _HEAD.fullmatch(body, begin + 2, above)
         if head is None:
             return None

@@ -122,6 +122,13 @@ def test_so_is_what_aiohttps_client_writes() -> None:
     assert at_once(form) == judged(form) == [("file", b"RIFF")]
 
 
+@pytest.mark.parametrize(("file", "kind"), [("x" * 8190, ""), ("", "\r\nContent-Type: audio/" + "x" * 8190)])
+def test_a_head_that_the_package_finds_too_long_is_not_taken(file: str, kind: str) -> None:
+    """Else the same form would be good in one piece and bad in several."""
+    form = written([("file", f'; filename="{file}"', kind, b"RIFF", "\r\n")])
+    assert at_once(form) == judged(form) is None
+
+
 @pytest.mark.parametrize("boundary", ["", "a b", "x" * 71, "\u5f55", "a\r\n"])
 def test_a_boundary_that_is_none_is_left_to_the_package(boundary: str) -> None:
     assert plain(f"--{boundary}--".encode(), boundary) is None
