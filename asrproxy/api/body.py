@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -85,29 +86,33 @@ class Upload:
 
     async def _form(self, content: StreamReader, form: Form, boundary: str) -> None:
         async with self._pace() as pace:
-            body = await self._gathered(content, pace)
-            received = len(body)
-            if content.at_eof() and (parts := plain(body, boundary)) is not None:
+            held = await self._gathered(content, pace)
+            if content.at_eof() and (parts := plain(b"".join(held), boundary)) is not None:
+                held.clear()
                 for part in parts:
                     await form.add(part)
                 return
+            received = sum(map(len, held))
             with parser(boundary) as reading:
-                while body or not content.at_eof():
-                    for event in reading.parse(body) if body else ():
+                while held or not content.at_eof():
+                    if held:
+                        piece = held.popleft()  # gone from here as it goes into the spool: a long body is not in memory twice
+                    else:
+                        piece = await content.readany()
+                        received += len(piece)
+                        self._check_form(received, pace)
+                    for event in reading.parse(piece) if piece else ():
                         await form.take(event)
-                    body = await content.readany()
-                    received += len(body)
-                    self._check_form(received, pace)
 
-    async def _gathered(self, content: StreamReader, pace: _Pace) -> bytes:
+    async def _gathered(self, content: StreamReader, pace: _Pace) -> deque[bytes]:
         """All of a body, or somewhat more of it than is kept in memory."""
-        held, received = list[bytes](), 0
+        held, received = deque[bytes](), 0
         while received <= self.limits.memory and not content.at_eof():
-            if chunk := await content.readany():
-                held.append(chunk)
-                received += len(chunk)
+            if piece := await content.readany():
+                held.append(piece)
+                received += len(piece)
                 self._check_form(received, pace)
-        return held[0] if len(held) == 1 else b"".join(held)
+        return held
 
     def _check_form(self, received: int, pace: _Pace) -> None:
         if received > self.limits.body + BESIDE:
