@@ -92,7 +92,7 @@ async def _watched(
         print(f"\nasyncio tasks at rest: {tasks_before} before, {await flatness.tasks()} after", flush=True)
         figures = await scraped(session, ours.url)
         books = Books(callers.statuses, logged(place.log), figures, await control.status())
-    table("Of the last two thirds: change a minute, with the standard error of the slope", *flatness.rows())
+    table("Of the last two thirds: change a minute, with the standard error of the slope; load is what is under way", *flatness.rows())
     table(
         "At rest, after half a minute of load and at the end; see CONTRIBUTING.md for what each difference means",
         *flatness.rests(),

@@ -41,7 +41,7 @@ class Flatness:
         self._process = psutil.Process(ours.process.pid)
         self._log = log
         self._seen: list[tuple[float, Sample]] = []
-        self._rests: list[float] = []
+        self._rests: list[tuple[float, int]] = []  # MB, descriptors
 
     async def watch(self) -> None:
         """Samples until it is cancelled."""
@@ -51,7 +51,7 @@ class Flatness:
 
     def at_rest(self) -> None:
         """Notes what it holds now, when nothing is under way. To be called before the load, after a short one, and at the end."""
-        self._rests.append(self._process.memory_info().rss / 1e6)
+        self._rests.append((self._process.memory_info().rss / 1e6, self._process.num_fds()))
 
     async def tasks(self) -> int:
         """asyncio tasks now. Asks for all stacks, which is dear: at rest only."""
@@ -67,20 +67,24 @@ class Flatness:
         later = self._seen[len(self._seen) // 3 :]
         times = [(at - later[0][0]) / 60 for at, _ in later]
         rows = []
+        load = [sample.under_way for _, sample in later]
         for column, name in enumerate(_NAMES):
             values = [astuple(sample)[column] for _, sample in later]
             slope, error = _line(times, values)
+            beside = "" if values == load else "{:+.3f} ±{:.3f}".format(*_line(_without(load, times), _without(load, values)))
             quarter = max(1, len(values) // 4)
             means = [sum(part) / len(part) for part in (values[:quarter], values[-quarter:])]
             extremes = [f"{least_or_most(values):.1f}" for least_or_most in (min, max)]
-            rows.append([name, f"{slope:+.3f}", f"±{error:.3f}", *(f"{each:.1f}" for each in means), *extremes])
-        return ["", "a minute", "", "mean of its first quarter", "of its last", "least", "most"], rows
+            rows.append([name, f"{slope:+.3f} ±{error:.3f}", beside, *(f"{each:.1f}" for each in means), *extremes])
+        return ["", "a minute", "a minute, load held equal", "mean of its first quarter", "of its last", "least", "most"], rows
 
     def rests(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         """The head and the rows of the table."""
-        before, after = self._rests
-        most = max(sample.rss for _, sample in self._seen)
-        return ["", "before the load", "most under it", "after it"], [["RSS MB", f"{before:.1f}", f"{most:.1f}", f"{after:.1f}"]]
+        (rss, descriptors), (rss_after, descriptors_after) = self._rests
+        most = [max(each) for each in zip(*((sample.rss, sample.descriptors) for _, sample in self._seen), strict=True)]
+        rows = [["RSS MB", f"{rss:.1f}", f"{most[0]:.1f}", f"{rss_after:.1f}"]]
+        rows.append(["descriptors", str(descriptors), f"{most[1]:.0f}", str(descriptors_after)])
+        return ["", "before the load", "most under it", "after it"], rows
 
     async def _under_way(self) -> int:
         async with self._session.get(f"{self._url}/v1/status") as answer:
@@ -109,12 +113,20 @@ assert len(_NAMES) == len(fields(Sample))
 
 
 def _line(places: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
-    """Slope of the straight line with the least squares, and its standard error; not a number where there are too few points."""
+    """Slope of the straight line with the least squares, and its standard error; not a number for too few points, or all at one place."""
     count = len(places)
     if count < 3:
         return math.nan, math.nan
     middle, level = sum(places) / count, sum(values) / count
-    spread = sum((place - middle) ** 2 for place in places)
+    if not (spread := sum((place - middle) ** 2 for place in places)):
+        return math.nan, math.nan
     slope = sum((place - middle) * (value - level) for place, value in zip(places, values, strict=True)) / spread
     left = sum((value - level - slope * (place - middle)) ** 2 for place, value in zip(places, values, strict=True))
     return slope, math.sqrt(left / (count - 2) / spread)
+
+
+def _without(load: Sequence[float], values: Sequence[float]) -> list[float]:
+    """What a straight line over the load does not explain of the values."""
+    slope, _ = _line(load, values)
+    middle, level = sum(load) / len(load), sum(values) / len(values)
+    return [value - level - slope * (each - middle) for each, value in zip(load, values, strict=True)]
