@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from asrproxy_aliyun.rest import decoded, refusal_of, vendor_id_of
 from asrproxy_aliyun.settings import AliyunSettings
 from asrproxy_aliyun.status import NO_SPEECH, SUCCESS
 from asrproxy_http.exchange import Answer
+from asrproxy_http.wav import wav_header
 
 _LARGEST: Final = 100 * 10**6  # bytes of one call
 _LONGEST: Final = 2 * 3600.0
@@ -69,12 +69,3 @@ def _words(sentences: Sequence[dict[str, Any]]) -> list[Word]:
         for sentence in sentences
         for word in sentence.get("words") or []
     ]
-
-
-def wav_header(utterance: Utterance) -> bytes:
-    """What makes a RIFF/WAVE file of the utterance's samples: FlashRecognizer takes no bare ones."""
-    size, rate, channels = len(utterance.pcm), utterance.format.sample_rate, utterance.format.channels
-    return struct.pack(
-        "<4sI4s4sIHHIIHH4sI",
-        *(b"RIFF", size + 36, b"WAVE", b"fmt ", 16, 1, channels, rate, rate * channels * 2, channels * 2, 16, b"data", size),
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,10 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from asrproxy.plugin import ConfigError, Connections
+from asrproxy.plugin import Connections
 from asrproxy_aliyun.settings import PoolSettings
 from asrproxy_http.exchange import Answer, ConnectionCount, Connector, Exchange, StaleConnection
+from asrproxy_http.tls import tls_context
 
 _CONNECT: Final = 5.0  # seconds for TCP and TLS to one address; a call is bounded by the core's attempt_timeout, this only by sense
 _WARMING: Final = 3.0
@@ -154,13 +154,3 @@ async def _stay(session: aiohttp.ClientSession, context: SimpleNamespace, params
     response = params.response
     response.close()
     raise aiohttp.WSServerHandshakeError(response.request_info, (), status=response.status, headers=response.headers)
-
-
-def tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """The system's certification authorities, or those of `ca_file` alone. Raises ConfigError."""
-    try:
-        context = ssl.create_default_context(cafile=str(ca_file) if ca_file is not None else None)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigError(f"ca_file {ca_file}: {error.strerror or 'not a PEM file of certificates'}") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2  # whatever the system's own configuration of OpenSSL allows
-    return context

@@ -118,8 +118,8 @@ class Connector(aiohttp.TCPConnector):
 class Exchange:
     """One server's POSTs. To be made on the running loop.
 
-    url: of the server; only its scheme, host and port matter. connect_timeout: seconds for TCP and TLS to one address. A call has no other
-    of its own: the core bounds each attempt. decompress: answers may come compressed.
+    url: of the server; only its scheme, host and port matter. connect_timeout: seconds for TCP and TLS to one address. A call has no
+    other limit of its own: the core bounds each attempt. decompress: answers may come compressed.
     """
 
     def __init__(self, url: URL, *, connect_timeout: float, decompress: bool = False) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
 from asrproxy.plugin import Options, Utterance
+from asrproxy_http.wav import wav_header
 from asrproxy_openai.settings import OpenAISettings
 
 
@@ -39,7 +39,7 @@ def form_of(utterance: Utterance, options: Options, settings: OpenAISettings) ->
     )
     file = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="audio.wav"\r\nContent-Type: audio/wav\r\n\r\n'
     pcm = memoryview(utterance.pcm).cast("B")
-    return Form((fields + file).encode() + _wav_header(len(pcm), utterance), pcm, f"\r\n--{boundary}--\r\n".encode(), boundary)
+    return Form((fields + file).encode() + wav_header(utterance), pcm, f"\r\n--{boundary}--\r\n".encode(), boundary)
 
 
 def _fields(options: Options, settings: OpenAISettings) -> Sequence[tuple[str, str]]:
@@ -56,11 +56,3 @@ def _fields(options: Options, settings: OpenAISettings) -> Sequence[tuple[str, s
     if options.words:
         fields.append(("timestamp_granularities[]", "word"))
     return fields
-
-
-def _wav_header(size: int, utterance: Utterance) -> bytes:
-    rate, channels = utterance.format.sample_rate, utterance.format.channels
-    return struct.pack(
-        "<4sI4s4sIHHIIHH4sI",
-        b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, channels, rate, utterance.format.bytes_per_second, 2 * channels, 16, b"data", size,
-    )  # fmt: skip

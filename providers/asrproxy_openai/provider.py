@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
@@ -11,7 +10,6 @@ from multidict import CIMultiDict
 
 from asrproxy.plugin import (
     Capabilities,
-    ConfigError,
     Connections,
     Context,
     Host,
@@ -24,6 +22,7 @@ from asrproxy.plugin import (
     Utterance,
 )
 from asrproxy_http.exchange import Answer, ConnectionCount, Connector, Exchange, StaleConnection, header_lines
+from asrproxy_http.tls import tls_context
 from asrproxy_openai.answer import error_of, recognition_of
 from asrproxy_openai.form import Form, form_of
 from asrproxy_openai.settings import OpenAISettings
@@ -137,7 +136,8 @@ class _Line:
     @classmethod
     def opened(cls, settings: OpenAISettings, count: ConnectionCount) -> _Line:
         """As the settings say. Raises ConfigError."""
-        tls, key = _tls(settings), settings.api_key
+        tls = tls_context(settings.ca_file) if settings.ca_file else True  # aiohttp's own: one set of certificates in memory is enough
+        key = settings.api_key
         headers = CIMultiDict({"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": "asrproxy"})
         headers.update({"Authorization": f"Bearer {key.get_secret_value()}"} if key else {})
         headers.update({name: value.get_secret_value() for name, value in settings.headers.items()})  # in place of ours, in any case
@@ -150,12 +150,3 @@ class _Line:
             Connector(count, ssl=tls, limit=settings.connections, keepalive_timeout=settings.idle),
             Connector(count, ssl=tls, limit=settings.connections, force_close=True),
         )
-
-
-def _tls(settings: OpenAISettings) -> ssl.SSLContext | bool:
-    if not settings.ca_file:
-        return True
-    try:
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigError(f"ca_file {settings.ca_file}: {error}") from error

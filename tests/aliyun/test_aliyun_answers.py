@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from asrproxy.plugin import AudioFormat, Garbled, Options, ProviderError, Recognition, Throttled, Utterance, Word
 from asrproxy_aliyun import flash, rest
 from asrproxy_http.exchange import Answer
+from asrproxy_http.wav import wav_header
 from tests.aliyun.making import Make, context_of, utterance_of
 
 
@@ -82,7 +83,7 @@ def test_flash_gets_a_wav_file() -> None:
     import wave
 
     samples = bytes(range(200))
-    head = flash.wav_header(Utterance(memoryview(samples), AudioFormat(8000)))
+    head = wav_header(Utterance(memoryview(samples), AudioFormat(8000)))
     with wave.open(io.BytesIO(head + samples)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (8000, 1, 2)
         assert file.readframes(1000) == samples
